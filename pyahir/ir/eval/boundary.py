@@ -1,0 +1,64 @@
+"""The host's side: float32 inputs to codes, codes to float32. No network arithmetic here."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
+
+__all__ = ["dequantize", "from_nchw", "quantize", "to_nchw"]
+
+
+def quantize(real: npt.NDArray[np.float32], kind: TensorType) -> Array:
+    """``clamp(rne(fma(x, 1/scale, zero_point)))`` in float32: torch 2.13's quantize_per_tensor.
+
+    ``real`` is (N, ...) in the layout of ``kind``; NaN is not accepted.
+    """
+    assert isinstance(kind.element, Int) and kind.quantization is not None
+    fused = fused_multiply_add(real, inverse(kind.quantization), kind.zero_point)
+    code = np.clip(np.rint(fused.astype(np.float64)), kind.element.min, kind.element.max)
+    return code.astype(np.uint8 if kind.element.width <= 8 else np.int64)
+
+
+def inverse(quantization: Affine) -> np.float32:
+    return np.float32(1.0) / np.float32(quantization.scale)
+
+
+def fused_multiply_add(
+    x: npt.NDArray[np.float32], factor: np.float32, term: int
+) -> npt.NDArray[np.float32]:
+    """``x * factor + term`` rounded once to float32.
+
+    The product of two float32 numbers is exact in float64. Their sum with ``term`` is rounded to
+    odd there (the error term by Knuth's two-sum), which makes the second rounding harmless:
+    Boldo and Melquiond, "Emulation of FMA and correctly rounded sums" (2008).
+    """
+    product = x.astype(np.float64) * np.float64(factor)
+    addend = np.float64(term)
+    total = product + addend
+    part = total - product
+    error = (product - (total - part)) + (addend - part)
+    bits = total.view(np.int64)
+    even = (bits & 1) == 0
+    toward = np.where((error > 0) == (total > 0), 1, -1)
+    odd = np.where((error != 0) & even & np.isfinite(total), bits + toward, bits)
+    return odd.view(np.float64).astype(np.float32)
+
+
+def dequantize(codes: Array, kind: TensorType) -> npt.NDArray[np.float32]:
+    """``scale * (q - zero_point)`` in float32."""
+    if kind.quantization is None:
+        return codes.astype(np.float32)
+    centered = codes.astype(np.float32) - np.float32(kind.zero_point)
+    return centered * np.float32(kind.quantization.scale)
+
+
+def from_nchw(array: Array, kind: TensorType) -> Array:
+    """Bring a batch that the model takes (NCHW) into the layout of ``kind``."""
+    return np.moveaxis(array, 1, -1) if kind.layout is Layout.NHWC else array
+
+
+def to_nchw(array: Array, kind: TensorType) -> Array:
+    """Bring a batch in the layout of ``kind`` into the model's order (NCHW)."""
+    return np.moveaxis(array, -1, 1) if kind.layout is Layout.NHWC else array

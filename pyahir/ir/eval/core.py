@@ -1,0 +1,255 @@
+"""The golden model: evaluates a graph on a batch, node by node, in integers (or float32 for FLOAT).
+
+How values are carried between kernels (nothing of it is seen outside this package):
+
+* a feature map is an array of shape (C, H, W, N), a vector one of shape (C, N): N innermost, so
+  that every copy and every matrix product runs over contiguous memory;
+* a quantized activation is carried *centered*, ``x - zero_point``: padding is 0 and ReLU is
+  ``max(x, 0)``;
+* integers travel in float32 where the type proves that they, and every partial sum made of them,
+  stay below 2**24, else in float64 below 2**53: then BLAS is exact in any order, with or without
+  fused multiply-add. A kernel refuses (``AssertionError``) what neither can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pyahir.ir.graph import Graph, Node
+from pyahir.ir.ops import Op
+from pyahir.ir.types import Array, Float32, Int, Layout, TensorType
+
+__all__ = [
+    "Buffers",
+    "Context",
+    "EvaluationError",
+    "Evaluator",
+    "Kernel",
+    "Listener",
+    "Plane",
+    "carrier",
+    "evaluates",
+    "registered",
+]
+
+Plane = npt.NDArray[np.floating[Any]]
+Kernel = Callable[..., Plane]
+WORKING_SET = 1 << 21  # bytes that one chunk of the batch may touch: about a level-2 cache
+
+
+class EvaluationError(Exception):
+    """A value left the range of its type: a fault of pyahir, with the node's name."""
+
+
+class Listener(Protocol):
+    """Sees values as they are computed: calibration, comparison, statistics."""
+
+    def wants(self, name: str) -> bool: ...
+
+    def observe(self, name: str, kind: TensorType, values: Array) -> None:
+        """Take a chunk of values of ``name``: (n, ...) in the type's layout and element type."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a kernel is made from: the node, its operands' types, and the constants by position."""
+
+    node: Node
+    operands: tuple[TensorType, ...]
+    constants: tuple[Array | None, ...]
+
+    def constant(self, position: int) -> Array:
+        array = self.constants[position]
+        assert array is not None, f"{self.node.name}: operand {position} is not a constant"
+        return array
+
+    @property
+    def integers(self) -> bool:
+        return isinstance(self.operands[0].element, Int)
+
+
+Maker = Callable[[Any, Context], Kernel]
+_makers: dict[type[Op], Maker] = {}
+
+
+def evaluates(op: type[Op]) -> Callable[[Maker], Maker]:
+    """Register the function that makes the kernel of ``op`` from ``(op, context)``."""
+
+    def register(maker: Maker) -> Maker:
+        if op in _makers:
+            raise ValueError(f"{op.__name__} has an evaluation rule already")
+        _makers[op] = maker
+        return maker
+
+    return register
+
+
+def registered() -> Collection[type[Op]]:
+    """List the ops that can be evaluated."""
+    return _makers.keys()
+
+
+def carrier(bound: int, what: str) -> type[np.float32] | type[np.float64]:
+    """Choose the narrowest float type in which integers up to ``bound`` are exact."""
+    if bound < 1 << 24:
+        return np.float32
+    assert bound < 1 << 53, f"{what}: partial sums up to {bound} are not exact in float64"
+    return np.float64
+
+
+class Buffers:
+    """Scratch arrays that are kept from chunk to chunk: one per role, made anew on a new shape."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Plane] = {}
+
+    def get(self, role: str, shape: tuple[int, ...], dtype: Any, fill: float | None = None) -> Plane:
+        array = self.kept.get(role)
+        if array is None or array.shape != shape:
+            array = np.empty(shape, dtype) if fill is None else np.full(shape, fill, dtype)
+            self.kept[role] = array
+        return array
+
+
+class Evaluator:
+    """Evaluates one graph. Weights are prepared once; ``run`` may be called any number of times.
+
+    Not for several threads at once: kernels own scratch memory.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._types = graph.types()
+        constants = graph.constant_map()
+        self._steps: list[tuple[Node, Kernel, tuple[str, ...]]] = []
+        for node in graph.nodes:
+            context = Context(
+                node=node,
+                operands=tuple(self._types[name] for name in node.inputs),
+                constants=tuple(
+                    constants[name].array if name in constants else None for name in node.inputs
+                ),
+            )
+            data = tuple(name for name in node.inputs if name not in constants)
+            self._steps.append((node, _makers[type(node.op)](node.op, context), data))
+        self._last_use = self._lifetimes()
+        self._chunk = self._chunk_size()
+
+    def _lifetimes(self) -> dict[str, int]:
+        last: dict[str, int] = {}
+        for index, (_, _, data) in enumerate(self._steps):
+            last |= dict.fromkeys(data, index)
+        return last
+
+    def _chunk_size(self) -> int:
+        largest = max((self._working_bytes(node) for node in self.graph.nodes), default=1)
+        return int(min(128, max(1, WORKING_SET // largest)))
+
+    def _working_bytes(self, node: Node) -> int:
+        taps = 1
+        if len(node.inputs) > 1 and len(shape := self._types[node.inputs[1]].shape) == 4:
+            taps = shape[1] * shape[2] * shape[3] // node.type.channels + 1
+        return 4 * node.type.size * taps
+
+    def run(
+        self,
+        batch: Mapping[str, Array] | Array,
+        *,
+        keep: Collection[str] | None = None,
+        listeners: Collection[Listener] = (),
+    ) -> dict[str, Array]:
+        """Evaluate a batch; give the values named in ``keep`` (default: the graph's outputs).
+
+        ``batch`` maps each input to an array (N, ...) in its type's layout: codes for integers,
+        float32 otherwise; a single array stands for the only input. Results are (N, ...) in each
+        type's layout, with an integer NumPy type for integers.
+        """
+        if not isinstance(batch, Mapping):
+            batch = {self.graph.inputs[0].name: batch}
+        keep = self.graph.outputs if keep is None else keep
+        count = len(next(iter(batch.values())))
+        results: dict[str, Array] = {}
+        for start in range(0, count, self._chunk):
+            part = {name: array[start : start + self._chunk] for name, array in batch.items()}
+            for name, plane in self._run_chunk(part):
+                self._report(name, plane, start, count, keep, listeners, results)
+        return results
+
+    def _run_chunk(self, part: Mapping[str, Array]) -> Iterator[tuple[str, Plane]]:
+        live: dict[str, Plane] = {}
+        for item in self.graph.inputs:
+            live[item.name] = _admit(part[item.name], item.type)
+            yield item.name, live[item.name]
+        for index, (node, kernel, data) in enumerate(self._steps):
+            live[node.name] = kernel(*(live[name] for name in data))
+            yield node.name, live[node.name]
+            for name in data:
+                if self._last_use[name] == index:
+                    live.pop(name, None)
+
+    def _report(
+        self,
+        name: str,
+        plane: Plane,
+        start: int,
+        count: int,
+        keep: Collection[str],
+        listeners: Collection[Listener],
+        results: dict[str, Array],
+    ) -> None:
+        interested = [listener for listener in listeners if listener.wants(name)]
+        if name not in keep and not interested:
+            return
+        kind = self._types[name]
+        values = publish(name, plane, kind)
+        for listener in interested:
+            listener.observe(name, kind, values)
+        if name in keep:
+            if name not in results:
+                results[name] = np.empty((count, *kind.shape[1:]), values.dtype)
+            results[name][start : start + len(values)] = values
+
+
+def _admit(array: Array, kind: TensorType) -> Plane:
+    """Bring an input (n, ...) into the carried form."""
+    if array.shape[1:] != kind.shape[1:]:
+        raise ValueError(f"an array of shape {array.shape} for an input of type {kind}")
+    moved = np.moveaxis(array, 0, -1)
+    if kind.layout is Layout.NHWC:
+        moved = np.moveaxis(moved, 2, 0)
+    plane = np.ascontiguousarray(moved, dtype=np.float32)
+    if kind.zero_point:
+        plane = plane - np.float32(kind.zero_point)
+    return plane
+
+
+def publish(name: str, plane: Plane, kind: TensorType) -> Array:
+    """Turn a carried value into what the type says: layout, element type, range checked."""
+    values: Array = np.moveaxis(plane, -1, 0)
+    if kind.layout is Layout.NHWC:
+        values = np.moveaxis(values, 1, -1)
+    if isinstance(kind.element, Float32):
+        return np.ascontiguousarray(values, dtype=np.float32)
+    assert isinstance(kind.element, Int)
+    wide = values.astype(np.int64)
+    if kind.zero_point:
+        wide += kind.zero_point
+    if wide.size and (wide.min() < kind.element.min or wide.max() > kind.element.max):
+        raise EvaluationError(
+            f"{name}: values from {wide.min()} to {wide.max()} leave the range of {kind.element}"
+        )
+    return wide.astype(integer_dtype(kind.element))
+
+
+def integer_dtype(element: Int) -> np.dtype[Any]:
+    """Give the narrowest NumPy type that holds ``element``."""
+    size = next(size for size in (1, 2, 4, 8) if 8 * size >= element.width)
+    return np.dtype(f"{'i' if element.signed else 'u'}{size}")

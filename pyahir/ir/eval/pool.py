@@ -1,0 +1,64 @@
+"""Pooling, one axis after the other: maximum and sum are associative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
+from pyahir.ir.eval.window import padded
+from pyahir.ir.ops import AvgPool2d, MaxPool2d, SumPool2d, WindowOp
+
+__all__ = ["avg_pool2d", "max_pool2d", "sum_pool2d"]
+
+Combine = Callable[..., Plane]
+
+
+def _reduce(
+    op: WindowOp, x: Plane, combine: Combine, fill: float, buffers: Buffers, size: tuple[int, int]
+) -> Plane:
+    x = padded(x, op, buffers, fill)
+    channels, _, wide, batch = x.shape
+    rows = buffers.get("rows", (channels, size[0], wide, batch), x.dtype)
+    result = buffers.get("result", (channels, *size, batch), x.dtype)
+    _along(x, rows, 1, op.kernel_size[0], op.stride[0], op.dilation[0], combine)
+    _along(rows, result, 2, op.kernel_size[1], op.stride[1], op.dilation[1], combine)
+    return result
+
+
+def _along(
+    x: Plane, out: Plane, axis: int, taps: int, stride: int, dilation: int, combine: Combine
+) -> None:
+    def part(k: int) -> Plane:
+        first = k * dilation
+        cut = slice(first, first + stride * (out.shape[axis] - 1) + 1, stride)
+        return x[(slice(None),) * axis + (cut,)]
+
+    if taps == 1:
+        out[...] = part(0)
+        return
+    combine(part(0), part(1), out=out)
+    for k in range(2, taps):
+        combine(out, part(k), out=out)
+
+
+@evaluates(MaxPool2d)
+def max_pool2d(op: MaxPool2d, context: Context) -> Kernel:
+    buffers, size = Buffers(), context.node.type.spatial
+    return lambda x: _reduce(op, x, np.maximum, -np.inf, buffers, size)
+
+
+@evaluates(SumPool2d)
+def sum_pool2d(op: SumPool2d, context: Context) -> Kernel:
+    taps = op.kernel_size[0] * op.kernel_size[1]
+    carrier(taps << 8, context.node.name)
+    buffers, size = Buffers(), context.node.type.spatial
+    return lambda x: _reduce(op, x, np.add, 0.0, buffers, size)
+
+
+@evaluates(AvgPool2d)
+def avg_pool2d(op: AvgPool2d, context: Context) -> Kernel:
+    taps = np.float32(op.kernel_size[0] * op.kernel_size[1])
+    buffers, size = Buffers(), context.node.type.spatial
+    return lambda x: _reduce(op, x, np.add, 0.0, buffers, size) / taps

@@ -1,0 +1,121 @@
+"""Requantize: the exact integer rule, and a float form of it that recomputes what is in doubt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, evaluates
+from pyahir.ir.ops import Requantize
+from pyahir.ir.types import Array, Int
+
+__all__ = ["ExactRequantize", "requantize"]
+
+Int64 = npt.NDArray[np.int64]
+
+
+class ExactRequantize:
+    """The definition, in int64: ``clamp((acc * M + B) >> shift, quant_min, quant_max) + d``."""
+
+    def __init__(self, op: Requantize, multiplier: Array, offset: Array, exceptions: Array) -> None:
+        self.op = op
+        self.multiplier = multiplier.astype(np.int64)
+        self.offset = offset.astype(np.int64)
+        table = exceptions.astype(np.int64)
+        self._keys = self._key(table[:, 0], table[:, 1])
+        self._deltas = table[:, 2]
+
+    @staticmethod
+    def _key(channel: Int64, acc: Int64) -> Int64:
+        return (channel << 40) + acc  # |acc| < 2**39 keeps the order of (channel, acc)
+
+    def __call__(self, acc: Int64, channel: Int64) -> Int64:
+        """Give the code of each accumulator; ``acc`` and ``channel`` are flat arrays."""
+        scaled = acc * self.multiplier[channel] + self.offset[channel]
+        code = np.clip(scaled >> self.op.shift, self.op.quant_min, self.op.quant_max)
+        if self._keys.size:
+            key = self._key(channel, acc)
+            place = np.minimum(np.searchsorted(self._keys, key), self._keys.size - 1)
+            code += np.where(self._keys[place] == key, self._deltas[place], 0)
+        return code
+
+
+@evaluates(Requantize)
+def requantize(op: Requantize, context: Context) -> Kernel:
+    """Make the fast kernel, or the exact one where the fast one would be in doubt too often."""
+    parts = [context.constant(position) for position in (1, 2, 3)]
+    exact = ExactRequantize(op, *parts)
+    acc = context.operands[0].element
+    assert isinstance(acc, Int)
+    bound = max(-acc.min, acc.max)
+    dtype = np.float32 if bound < 1 << 24 else np.float64
+    form = _FloatForm(exact, parts[2], bound, dtype)
+    return form.kernel if form.margin < 0.2 else _exact_kernel(exact)
+
+
+def _exact_kernel(exact: ExactRequantize) -> Kernel:
+    zero = exact.op.zero_point
+
+    def kernel(acc: Plane) -> Plane:
+        rows = acc.reshape(acc.shape[0], -1).astype(np.int64)
+        channel = np.broadcast_to(np.arange(rows.shape[0])[:, None], rows.shape)
+        code = exact(rows.ravel(), channel.ravel()) - zero
+        return code.astype(np.float32).reshape(acc.shape)
+
+    return kernel
+
+
+class _FloatForm:
+    """``floor(acc * m + b)`` in floating point, right wherever it is not near an integer.
+
+    Let t be the exact ``(acc * M + B) / 2**shift``. The kernel computes ``t + margin`` with an
+    error of at most ``error``; where the fraction of that is ``2 * margin`` or more, t lies strictly
+    between two integers, ``error`` and more away from both, so the floor is right; every other
+    accumulator, and every exception (``margin`` reaches the farthest), is done again in int64.
+    """
+
+    def __init__(self, exact: ExactRequantize, exceptions: Array, bound: int, dtype: Any) -> None:
+        op = exact.op
+        self.exact, self.dtype = exact, dtype
+        unit = 2.0**-op.shift
+        factor = exact.multiplier * unit
+        term = exact.offset * unit - op.zero_point
+        epsilon = float(np.finfo(dtype).eps)
+        largest = np.abs(factor) * bound + np.abs(term) + 2.0
+        error = 4.0 * epsilon * float(largest.max())
+        self.margin = 2.0 * error + _reach(exact, exceptions)
+        self.factor = factor.astype(dtype)[:, None]
+        self.term = (term + self.margin).astype(dtype)[:, None]
+        self.low = dtype(op.quant_min - op.zero_point + 0.5)
+        self.high = dtype(op.quant_max - op.zero_point + 0.5)
+        self.doubt = dtype(2.0 * self.margin)
+        self.buffers = Buffers()
+
+    def kernel(self, acc: Plane) -> Plane:
+        rows = acc.reshape(acc.shape[0], -1)
+        scaled = self.buffers.get("scaled", rows.shape, self.dtype)
+        np.multiply(rows, self.factor, out=scaled)
+        scaled += self.term
+        np.minimum(scaled, self.high, out=scaled)
+        np.maximum(scaled, self.low, out=scaled)
+        code = self.buffers.get("code", rows.shape, self.dtype)
+        np.floor(scaled, out=code)
+        np.subtract(scaled, code, out=scaled)
+        doubtful = np.flatnonzero(scaled < self.doubt)
+        if doubtful.size:
+            channel = doubtful // rows.shape[1]
+            again = self.exact(rows.ravel()[doubtful].astype(np.int64), channel)
+            code.reshape(-1)[doubtful] = again - self.exact.op.zero_point
+        return code.astype(np.float32, copy=False).reshape(acc.shape)
+
+
+def _reach(exact: ExactRequantize, exceptions: Array) -> float:
+    """Give the distance of the farthest exception from the step that it moves."""
+    if not len(exceptions):
+        return 0.0
+    channel, acc, _ = exceptions.astype(np.int64).T
+    scaled = acc * exact.multiplier[channel] + exact.offset[channel]
+    fraction = (scaled & ((1 << exact.op.shift) - 1)) * 2.0**-exact.op.shift
+    return float(np.minimum(fraction, 1.0 - fraction).max())

@@ -1,0 +1,42 @@
+"""The op set. ``ALL`` lists every op; suites, the printer and the parser read it."""
+
+from __future__ import annotations
+
+from pyahir.ir.ops.base import InferError, Op
+from pyahir.ir.ops.conv import Conv2d
+from pyahir.ir.ops.elementwise import BatchNorm, Clamp, Relu
+from pyahir.ir.ops.linear import Linear
+from pyahir.ir.ops.pool import AvgPool2d, MaxPool2d, SumPool2d
+from pyahir.ir.ops.quant import Requantize
+from pyahir.ir.ops.shape import Flatten
+from pyahir.ir.ops.window import WindowOp
+
+__all__ = [
+    "ALL",
+    "AvgPool2d",
+    "BatchNorm",
+    "Clamp",
+    "Conv2d",
+    "Flatten",
+    "InferError",
+    "Linear",
+    "MaxPool2d",
+    "Op",
+    "Relu",
+    "Requantize",
+    "SumPool2d",
+    "WindowOp",
+]
+
+ALL: tuple[type[Op], ...] = (
+    Conv2d,
+    Linear,
+    BatchNorm,
+    Relu,
+    Clamp,
+    MaxPool2d,
+    AvgPool2d,
+    SumPool2d,
+    Flatten,
+    Requantize,
+)

@@ -1,0 +1,57 @@
+"""Requantize: accumulator to activation, in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pyahir.ir.ops.base import Op, require
+from pyahir.ir.types import Affine, Int, TensorType
+
+__all__ = ["Requantize"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requantize(Op):
+    """``y = clamp((acc * M[c] + B[c]) >> shift, quant_min, quant_max) + d(c, acc)``.
+
+    The shift is arithmetic (floor). Operands: the accumulator, M and B of shape (C,) as int64, and
+    the exceptions, int64 of shape (E, 3): rows (channel, acc, d) sorted, d = 0 for every other
+    accumulator. ``y`` is an unsigned integer of ``width`` bits with the quantization named.
+    """
+
+    arity: ClassVar[int | tuple[int, int]] = 4
+
+    shift: int
+    quant_min: int
+    quant_max: int
+    scale: float
+    zero_point: int
+    width: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shift < 63:
+            raise ValueError(f"shift is 0 to 62, not {self.shift}")
+        if not 0 <= self.quant_min <= self.quant_max < (1 << self.width):
+            raise ValueError(f"codes {self.quant_min}..{self.quant_max} in {self.width} bits")
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        acc, multiplier, offset, exceptions = operands
+        require(
+            isinstance(acc.element, Int) and acc.quantization is None,
+            f"requantize takes an integer accumulator, not {acc}",
+        )
+        for name, kind in (("multiplier", multiplier), ("offset", offset)):
+            require(kind.shape == (acc.channels,), f"{name} has shape {kind.shape}, not (C,)")
+            require(kind.element == Int(64), f"{name} is i64, not {kind.element}")
+        require(
+            len(exceptions.shape) == 2 and exceptions.shape[1] == 3,
+            f"the exceptions have shape (E, 3), not {exceptions.shape}",
+        )
+        return TensorType(
+            shape=acc.shape,
+            element=Int(self.width, signed=False),
+            layout=acc.layout,
+            quantization=Affine(scale=self.scale, zero_point=self.zero_point),
+        )

@@ -1,0 +1,53 @@
+"""Which integers can occur: exact bounds of accumulators, from types and actual weights.
+
+The bounds hold for every input of the type, so a width taken from them is a proof.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pyahir.ir.ops import Conv2d, Linear, Op, SumPool2d
+from pyahir.ir.types import Array, Int, TensorType
+
+__all__ = ["Bounds", "accumulator_bounds", "magnitude_bound", "signed_width"]
+
+Int64 = npt.NDArray[np.int64]
+Bounds = tuple[Int64, Int64]
+
+
+def centered_range(x: TensorType) -> tuple[int, int]:
+    """Give the least and greatest ``x - zero_point`` of a quantized type."""
+    assert isinstance(x.element, Int)
+    return x.element.min - x.zero_point, x.element.max - x.zero_point
+
+
+def accumulator_bounds(op: Op, x: TensorType, weight: Array | None) -> Bounds:
+    """Give the least and greatest accumulator per output channel, both of shape (C,).
+
+    ``weight`` is the operand of a Conv2d or Linear, and None for a SumPool2d.
+    """
+    low, high = centered_range(x)
+    if isinstance(op, SumPool2d):
+        taps = op.kernel_size[0] * op.kernel_size[1]
+        ones = np.ones(x.channels, dtype=np.int64)
+        return ones * min(0, low * taps), ones * max(0, high * taps)
+    assert isinstance(op, Conv2d | Linear) and weight is not None
+    rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
+    positive = np.where(rows > 0, rows, 0).sum(axis=1)
+    negative = np.where(rows < 0, rows, 0).sum(axis=1)
+    low, high = min(low, 0), max(high, 0)  # padding adds zeros, so 0 is always among the inputs
+    return positive * low + negative * high, positive * high + negative * low
+
+
+def magnitude_bound(x: TensorType, weight: Array) -> int:
+    """Bound every partial sum, in any order: ``max |x - zero_point| * max_o sum |w[o]|``."""
+    low, high = centered_range(x)
+    rows = np.abs(weight.reshape(weight.shape[0], -1).astype(np.int64))
+    return max(-low, high) * int(rows.sum(axis=1).max())
+
+
+def signed_width(low: int, high: int) -> int:
+    """Give the least width of a two's complement integer that holds ``low`` to ``high``."""
+    return 1 + max(high.bit_length() if high > 0 else 0, (-low - 1).bit_length() if low < 0 else 0)

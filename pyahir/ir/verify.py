@@ -1,0 +1,164 @@
+"""The verifier: re-infers every node and compares; it runs after every pass, always.
+
+A failure is a fault of pyahir (a pass broke the graph), so ``VerifyError`` is no ``PyahirError``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from pyahir.ir.graph import NAME, Constant, Graph, Node, Stage
+from pyahir.ir.ops import BatchNorm, Conv2d, InferError, Linear, Requantize, SumPool2d
+from pyahir.ir.printer import node_text
+from pyahir.ir.ranges import accumulator_bounds
+from pyahir.ir.types import Float32, Int, Layout, TensorType
+
+__all__ = ["VerifyError", "verify"]
+
+CONTEXT = 10
+
+
+class VerifyError(Exception):
+    """A graph that breaks the rules of the IR, with every violation and the lines around each.
+
+    Cause: a pass or an importer with a defect. Fix: report it, with the text of the message.
+    """
+
+
+def verify(graph: Graph, *, after: str = "construction") -> Graph:
+    """Raise one ``VerifyError`` that lists all violations, or give the graph back."""
+    errors = [*_names(graph), *_structure(graph), *_stage(graph)]
+    if not errors:
+        return graph
+    lines = [f"{len(errors)} violation(s) in graph {graph.name!r} after {after}:"]
+    for where, message in errors:
+        lines.append(f"  {message}")
+        lines += _context(graph, where)
+    raise VerifyError("\n".join(lines))
+
+
+Violation = tuple[int | None, str]
+
+
+def _context(graph: Graph, where: int | None) -> list[str]:
+    if where is None:
+        return []
+    first = max(0, where - CONTEXT)
+    around = graph.nodes[first : where + CONTEXT + 1]
+    return [
+        f"    {'>' if first + offset == where else ' '} {node_text(graph, node)}"
+        for offset, node in enumerate(around)
+    ]
+
+
+def _names(graph: Graph) -> Iterator[Violation]:
+    named = (*graph.inputs, *graph.constants, *graph.nodes)
+    for name, count in Counter(value.name for value in named).items():
+        if count > 1:
+            yield None, f"the name {name!r} is defined {count} times"
+        if not NAME.match(name):
+            yield None, f"the name {name!r} is not lower case words joined by single underscores"
+
+
+def _structure(graph: Graph) -> Iterator[Violation]:
+    known: dict[str, TensorType] = {item.name: item.type for item in graph.inputs}
+    known |= {item.name: item.type for item in graph.constants}
+    for where, node in enumerate(graph.nodes):
+        missing = [name for name in node.inputs if name not in known]
+        if missing:
+            yield where, f"{node.name}: reads {missing[0]!r} before it is defined"
+        else:
+            yield from _node(where, node, known)
+        known[node.name] = node.type
+    values = {item.name for item in (*graph.inputs, *graph.nodes)}
+    if not graph.outputs:
+        yield None, "the graph has no output"
+    for name in graph.outputs:
+        if name not in values:
+            yield None, f"the output {name!r} does not exist"
+
+
+def _node(where: int, node: Node, known: dict[str, TensorType]) -> Iterator[Violation]:
+    arity = type(node.op).arity
+    least, most = arity if isinstance(arity, tuple) else (arity, arity)
+    if not least <= len(node.inputs) <= most:
+        yield where, f"{node.name}: {node.op.mnemonic()} takes {least} to {most} operands"
+        return
+    try:
+        inferred = node.op.infer([known[name] for name in node.inputs])
+    except InferError as error:
+        yield where, f"{node.name}: {error}"
+        return
+    if inferred != node.type:
+        yield where, f"{node.name}: has type {node.type}, but {inferred} is inferred"
+
+
+def _stage(graph: Graph) -> Iterator[Violation]:
+    for item in graph.inputs:
+        yield from ((None, f"{item.name}: {text}") for text in _fits(graph.stage, item.type))
+    for constant in graph.constants:
+        yield from ((None, f"{constant.name}: {text}") for text in _constant(constant))
+        if graph.stage is Stage.QUANTIZED and isinstance(constant.type.element, Float32):
+            yield None, f"{constant.name}: a float32 constant in a quantized graph"
+    constants = graph.constant_map()
+    types = graph.types()
+    for where, node in enumerate(graph.nodes):
+        yield from ((where, f"{node.name}: {text}") for text in _fits(graph.stage, node.type))
+        if graph.stage is Stage.QUANTIZED and isinstance(node.op, BatchNorm):
+            yield where, f"{node.name}: batch_norm in a quantized graph"
+        if all(name in types for name in node.inputs):
+            yield from ((where, text) for text in _ranges(node, constants, types))
+
+
+def _fits(stage: Stage, kind: TensorType) -> Iterator[str]:
+    layouts = (Layout.NCHW, Layout.NC) if stage is Stage.FLOAT else (Layout.NHWC, Layout.NC)
+    if isinstance(kind.element, Float32) != (stage is Stage.FLOAT):
+        yield f"an element of {kind.element} in a {stage.value} graph"
+    if kind.layout not in layouts:
+        yield f"layout {kind.layout.value} in a {stage.value} graph"
+    if kind.shape[0] != 1:
+        yield f"axis 0 is the batch and has size 1, not {kind.shape[0]}"
+
+
+def _constant(constant: Constant) -> Iterator[str]:
+    array, kind = constant.array, constant.type
+    if array.shape != kind.shape:
+        yield f"an array of shape {array.shape} for the type {kind}"
+    if isinstance(kind.element, Float32):
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            yield "a float32 constant holds finite float32 numbers"
+    elif isinstance(kind.element, Int):
+        if array.dtype.kind not in "iu":
+            yield f"an integer constant holds integers, not {array.dtype}"
+        elif array.size and (array.min() < kind.element.min or array.max() > kind.element.max):
+            yield f"values {array.min()} to {array.max()} do not fit {kind.element}"
+
+
+def _ranges(
+    node: Node, constants: dict[str, Constant], types: dict[str, TensorType]
+) -> Iterator[str]:
+    if isinstance(node.op, Conv2d | Linear | SumPool2d) and isinstance(node.type.element, Int):
+        if not isinstance(node.op, SumPool2d) and node.inputs[1] not in constants:
+            yield f"{node.name}: the weight is not a constant"
+            return
+        weight = None if isinstance(node.op, SumPool2d) else constants[node.inputs[1]].array
+        low, high = accumulator_bounds(node.op, types[node.inputs[0]], weight)
+        if low.min() < node.type.element.min or high.max() > node.type.element.max:
+            yield (
+                f"{node.name}: sums from {low.min()} to {high.max()} overflow {node.type.element}"
+            )
+    if isinstance(node.op, Requantize) and all(name in constants for name in node.inputs[1:]):
+        multiplier, offset, exceptions = (constants[name].array for name in node.inputs[1:])
+        acc = types[node.inputs[0]].element
+        assert isinstance(acc, Int)
+        largest = max(-acc.min, acc.max) * int(np.abs(multiplier).max()) + int(
+            np.abs(offset).max()
+        )
+        if largest >= 1 << 63:
+            yield f"{node.name}: acc * M + B needs more than 64 bits"
+        keys = [tuple(row[:2]) for row in exceptions.tolist()]
+        if keys != sorted(set(keys)):
+            yield f"{node.name}: the exceptions are not sorted by channel and accumulator"
