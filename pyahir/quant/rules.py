@@ -7,14 +7,16 @@ is monotone in it, so that its step points define it (``quant.requantize``). Mea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AveragePool", "Exact", "Fbgemm", "Qnnpack", "SourceRule"]
+from pyahir.ir.eval.boundary import fused_multiply_add
+
+__all__ = ["AveragePool", "Exact", "Fbgemm", "PoolForm", "Qnnpack", "SourceRule"]
 
 Int64 = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
@@ -42,12 +44,15 @@ class Fbgemm:
     """``rne((float(acc) + bias / aw) * (aw / so)) + zp``; the bias stays float.
 
     ``act_times_weight`` is ``sx * sw`` per channel, ``bias`` real, both float32 of shape (C,).
+    ``per_tensor``: with one weight scale for the layer the kernel computes the bracket as
+    ``fma(bias, 1 / aw, float(acc))``.
     """
 
     act_times_weight: Float32s
     bias: Float32s
     scale: np.float32
     zero_point: int
+    per_tensor: bool = False
 
     @property
     def channels(self) -> int:
@@ -57,9 +62,14 @@ class Fbgemm:
         return (self.act_times_weight / self.scale).astype(np.float64)
 
     def __call__(self, acc: Int64) -> Int64:
-        shift = (self.bias / self.act_times_weight)[:, None]
         factor = (self.act_times_weight / self.scale)[:, None]
-        return _rne((acc.astype(np.float32) + shift) * factor) + self.zero_point
+        real = acc.astype(np.float32)
+        if self.per_tensor:
+            inverse = (np.float32(1) / self.act_times_weight)[:, None]
+            biased = fused_multiply_add(self.bias[:, None], inverse, real)
+        else:
+            biased = real + (self.bias / self.act_times_weight)[:, None]
+        return _rne(biased * factor) + self.zero_point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +95,38 @@ class Qnnpack:
         return _rne((acc + bias).astype(np.float32) * factor) + self.zero_point
 
 
+class PoolForm(Enum):
+    """Where an average adds the zero point: three kernels of torch do it in three ways."""
+
+    AFTER = "rne(acc * f) + zp"
+    BEFORE = "rne(acc * f + zp)"
+    FUSED = "rne(fma(acc, f, zp))"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AveragePool:
-    """A sum of ``x - zp`` divided by the window, by the float formula that ``divide`` gives."""
+    """A sum of ``x - zp`` times ``factor`` (about 1 / window), one form per channel."""
 
-    channels: int
-    taps: int
-    divide: Callable[[Int64], Int64]
+    factor: np.float32
+    zero_point: int
+    forms: tuple[PoolForm, ...]
+
+    @property
+    def channels(self) -> int:
+        return len(self.forms)
 
     def slope(self) -> npt.NDArray[np.float64]:
-        return np.full(self.channels, 1.0 / self.taps)
+        return np.full(self.channels, float(self.factor))
 
     def __call__(self, acc: Int64) -> Int64:
-        return self.divide(acc)
+        real = acc.astype(np.float32)
+        zero = np.float32(self.zero_point)
+        after = _rne(real * self.factor) + self.zero_point
+        before = _rne(real * self.factor + zero)
+        fused = _rne(fused_multiply_add(real, self.factor, zero))
+        is_after = np.array([form is PoolForm.AFTER for form in self.forms])[:, None]
+        is_fused = np.array([form is PoolForm.FUSED for form in self.forms])[:, None]
+        return np.where(is_after, after, np.where(is_fused, fused, before))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

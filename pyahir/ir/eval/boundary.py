@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
 
-__all__ = ["dequantize", "from_nchw", "quantize", "to_nchw"]
+__all__ = ["dequantize", "from_nchw", "fused_multiply_add", "quantize", "to_nchw"]
 
 
 def quantize(real: npt.NDArray[np.float32], kind: TensorType) -> Array:
@@ -16,7 +16,9 @@ def quantize(real: npt.NDArray[np.float32], kind: TensorType) -> Array:
     ``real`` is (N, ...) in the layout of ``kind``; NaN is not accepted.
     """
     assert isinstance(kind.element, Int) and kind.quantization is not None
-    fused = fused_multiply_add(real, inverse(kind.quantization), kind.zero_point)
+    fused = fused_multiply_add(
+        real, inverse(kind.quantization), np.float32(kind.zero_point)
+    )
     code = np.clip(np.rint(fused.astype(np.float64)), kind.element.min, kind.element.max)
     return code.astype(np.uint8 if kind.element.width <= 8 else np.int64)
 
@@ -25,18 +27,19 @@ def inverse(quantization: Affine) -> np.float32:
     return np.float32(1.0) / np.float32(quantization.scale)
 
 
-def fused_multiply_add(
-    x: npt.NDArray[np.float32], factor: np.float32, term: int
-) -> npt.NDArray[np.float32]:
-    """``x * factor + term`` rounded once to float32.
+Real = npt.NDArray[np.float32] | np.float32
+
+
+def fused_multiply_add(x: Real, factor: Real, term: Real) -> npt.NDArray[np.float32]:
+    """``x * factor + term`` rounded once to float32; the operands broadcast.
 
     The product of two float32 numbers is exact in float64. Their sum with ``term`` is rounded to
     odd there (the error term by Knuth's two-sum), which makes the second rounding harmless:
     Boldo and Melquiond, "Emulation of FMA and correctly rounded sums" (2008).
     """
-    product = x.astype(np.float64) * np.float64(factor)
-    addend = np.float64(term)
-    total = product + addend
+    product = np.asarray(x, np.float64) * np.asarray(factor, np.float64)
+    addend = np.asarray(term, np.float64)
+    total = np.asarray(product + addend)
     part = total - product
     error = (product - (total - part)) + (addend - part)
     bits = total.view(np.int64)

@@ -1,0 +1,122 @@
+"""The files of a design: ``NAME.aa``, ``NAME.weights`` and the manifest ``NAME.json``.
+
+Everything is a function of the design: no clock, no path, no order of a set. Files are written
+under a temporary name and renamed together, so that nothing half-written is left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyahir.errors import DataError, OutputError
+
+__all__ = ["DesignFiles", "MAGIC", "read_design", "weights_bytes", "write_files"]
+
+MAGIC = b"PYAHIRW1"
+HEADER = 64
+FORMAT = 1
+
+
+def weights_bytes(items: npt.NDArray[np.uint64]) -> bytes:
+    """Give the contents of a ``.weights`` file: 64 bytes of header, then the items.
+
+    Header: magic (8 bytes), number of items (uint64), SHA-256 of the items (32 bytes), 16 zero
+    bytes. All little-endian.
+    """
+    payload = items.astype("<u8").tobytes()
+    header = MAGIC + len(items).to_bytes(8, "little") + hashlib.sha256(payload).digest()
+    return header.ljust(HEADER, b"\0") + payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesignFiles:
+    """A design read back: the text, the loader's items, the manifest."""
+
+    path: Path
+    text: str
+    items: tuple[int, ...]
+    manifest: Mapping[str, Any]
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write all files or none: ``OutputError`` names the one that cannot be written."""
+    ready: list[tuple[str, Path]] = []
+    try:
+        for path, data in contents.items():
+            ready.append((_write_beside(path, data), path))
+        for temporary, path in ready:
+            os.replace(temporary, path)
+        ready.clear()
+    finally:
+        for temporary, _ in ready:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _write_beside(path: Path, data: bytes) -> str:
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot write: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot write: it is a folder; name a file")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror}; choose another folder") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"{path}: cannot write: {error.strerror}") from None
+        raise
+    return temporary
+
+
+def read_design(path: Path) -> DesignFiles:
+    """Read ``NAME.aa`` with its manifest and weights; check format and checksums."""
+    text = _read(path).decode("utf-8")
+    manifest_path, weights_path = path.with_suffix(".json"), path.with_suffix(".weights")
+    try:
+        manifest = json.loads(_read(manifest_path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{manifest_path}: not JSON (line {error.lineno}): compile again") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DataError(f"{manifest_path}: not a manifest of format {FORMAT}: compile again")
+    items = _items(weights_path, _read(weights_path))
+    return DesignFiles(path=path, text=text, items=items, manifest=manifest)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; 'pyahir compile MODEL -o {path.with_suffix('.aa')}' makes it"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror}") from None
+
+
+def _items(path: Path, data: bytes) -> tuple[int, ...]:
+    if len(data) < HEADER or data[: len(MAGIC)] != MAGIC:
+        raise DataError(f"{path}: not a weights file (it begins with {data[:8]!r}): compile again")
+    count = int.from_bytes(data[8:16], "little")
+    payload = data[HEADER:]
+    if len(payload) != 8 * count:
+        raise DataError(
+            f"{path}: truncated: {len(payload)} bytes of items, {8 * count} expected: compile again"
+        )
+    if hashlib.sha256(payload).digest() != data[16:48]:
+        raise DataError(f"{path}: the checksum of the items is wrong: compile again")
+    return tuple(np.frombuffer(payload, "<u8").tolist())

@@ -1,0 +1,118 @@
+"""From the plan to the program: one call per layer, in stream order.
+
+In: a ``Plan``. Out: ``Design``: the Aa program, which pipe carries which layer's values, and the
+memories in loading order. The contents of the memories are made in ``packing``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyahir.backends.aa import ast
+from pyahir.backends.aa.lower.loader import Memory, loader
+from pyahir.backends.aa.lower.matvec import matvec
+from pyahir.backends.aa.lower.pool import elementwise, pool
+from pyahir.backends.aa.lower.process import Emitter, Stream
+from pyahir.backends.aa.lower.rescale import rescale_format
+from pyahir.backends.aa.lower.window import converted, windows
+from pyahir.plan.layers import LayerKind
+from pyahir.plan.plan import Plan, PlannedLayer
+
+__all__ = ["Design", "Tap", "lower"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap:
+    """The pipe that carries the values of a layer."""
+
+    layer: str
+    pipe: str
+    lanes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """The program and what its streams and memories hold."""
+
+    program: ast.Program
+    input: Tap
+    taps: tuple[Tap, ...]
+    memories: tuple[Memory, ...]
+
+    @property
+    def output(self) -> Tap:
+        return self.taps[-1]
+
+
+def lower(plan: Plan) -> Design:
+    """Emit every layer; deterministic, a function of the plan alone."""
+    emitter = Emitter()
+    source = plan.graph.inputs[0]
+    stream = emitter.stream(f"{source.name}_in", plan.input_lanes, 2, comment=f"input {source.name}")
+    first = Tap(layer=source.name, pipe=stream.pipe, lanes=stream.lanes)
+    taps: list[Tap] = []
+    memories: list[Memory] = []
+    last = plan.layers[-1].name
+    for planned in plan.layers:
+        out = f"{planned.name}_out" if planned.name == last else f"s_{planned.name}"
+        stream = _layer(emitter, planned, stream, out)
+        taps.append(Tap(layer=planned.name, pipe=stream.pipe, lanes=stream.lanes))
+        memories += _memories(planned)
+    loader(emitter, memories)
+    program = ast.Program(items=tuple(_pipes_first(emitter.items)))
+    return Design(program=program, input=first, taps=tuple(taps), memories=tuple(memories))
+
+
+def _pipes_first(items: list[ast.Item]) -> list[ast.Item]:
+    """Put declarations before modules, each kind in its order."""
+    modules = [item for item in items if isinstance(item, ast.Module)]
+    return [item for item in items if not isinstance(item, ast.Module)] + modules
+
+
+def _layer(emitter: Emitter, planned: PlannedLayer, x: Stream, target: str) -> Stream:
+    layer = planned.layer
+    note = f"{planned.name} {layer.loc}".strip()
+    if planned.sweep is not None:
+        x = windows(emitter, planned.name, planned.sweep, x, _fill(planned), note)
+    match layer.kind:
+        case LayerKind.MATVEC:
+            depth = max(4, planned.input_folds)
+            x = converted(emitter, planned.name, x, planned.folding.simd, depth, note)
+            out = emitter.stream(target, planned.folding.pe, 4, comment=note)
+            matvec(emitter, planned, x, out, note)
+        case LayerKind.ELEMENTWISE:
+            out = emitter.stream(target, x.lanes, 4, comment=note)
+            elementwise(emitter, planned, x, out, note)
+        case _:
+            out = emitter.stream(target, planned.lanes_out, 4, comment=note)
+            pool(emitter, planned, x, out, note)
+    return out
+
+
+def _fill(planned: PlannedLayer) -> int:
+    """Give the code that stands in padded places: the zero point, and 0 where a maximum is taken."""
+    return 0 if planned.layer.kind == LayerKind.MAX_POOL else planned.layer.x.zero_point
+
+
+def _memories(planned: PlannedLayer) -> list[Memory]:
+    layer = planned.layer
+    if layer.rescale is None:
+        return []
+    bits = rescale_format(layer.rescale).bits
+    tag = planned.name
+    if layer.kind == LayerKind.SUM_POOL:
+        assert planned.sweep is not None
+        return [
+            Memory(
+                name=f"q_{tag}", layer=tag, words=planned.sweep.words,
+                width=planned.lanes_out * bits,
+            )
+        ]
+    folds = planned.input_folds * planned.output_folds
+    return [
+        Memory(name=f"w_{tag}", layer=tag, words=folds, width=planned.multipliers * 8),
+        Memory(
+            name=f"q_{tag}", layer=tag, words=planned.output_folds,
+            width=planned.folding.pe * bits,
+        ),
+    ]

@@ -1,0 +1,158 @@
+"""Pooling and elementwise processes: reduce the columns of each window, or clamp each word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyahir.backends.aa import ast
+from pyahir.backends.aa.ast import BinaryOp, Expr
+from pyahir.backends.aa.build import (
+    Loop,
+    assign,
+    concat,
+    constant,
+    equal,
+    lane,
+    name,
+    op,
+    pipe,
+    uint,
+)
+from pyahir.backends.aa.lower.process import Emitter, Stream
+from pyahir.backends.aa.lower.rescale import rescale_format, rescale_operator
+from pyahir.backends.aa.types import Int
+from pyahir.plan.layers import LayerKind
+from pyahir.plan.plan import PlannedLayer, Sweep
+
+__all__ = ["elementwise", "pool"]
+
+Combine = Callable[[Expr, Expr], Expr]
+
+
+def _larger(a: Expr, b: Expr) -> Expr:
+    return ast.Mux(op(BinaryOp.GREATER, a, b), a, b)
+
+
+def _plus(a: Expr, b: Expr) -> Expr:
+    return op(BinaryOp.ADD, a, b)
+
+
+def pool(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: str) -> None:
+    """Reduce columns to windows: largest code, or sum and requantize."""
+    assert planned.sweep is not None
+    summed = planned.layer.kind == LayerKind.SUM_POOL
+    rescale = planned.layer.rescale
+    width, combine = 8, _larger
+    if summed:
+        assert rescale is not None
+        width, combine = rescale_format(rescale).acc, _plus
+    loop = Loop()
+    count = planned.lanes_out
+    steps = planned.sweep.window.kernel_size[1]
+    g = loop.counter("g", planned.sweep.words)
+    k = loop.counter("k", steps)
+    loop.set("x", name(x.pipe))
+    column = _rows(loop, planned.sweep, count, width, combine)
+    if k is None:
+        result = column
+    else:
+        result = _across(emitter, loop, planned, column, width, combine, g is not None)
+    if summed:
+        result = _requantized(emitter, loop, planned, result, width, g, note)
+    loop.let("yw", name(result))
+    loop.when("k_last" if k is not None else None, out.pipe, name("yw"))
+    first: list[ast.Statement] = []
+    if summed:
+        first = [assign("go", name(f"go_{planned.name}"))]
+    emitter.process(f"pl_{planned.name}", loop, comment=note, first=first)
+
+
+def _rows(loop: Loop, sweep: Sweep, count: int, width: int, combine: Combine) -> str:
+    """Combine the rows of a column, lane by lane, one row a stage."""
+    kernel = sweep.window.kernel_size[0]
+
+    def element(row: int, index: int) -> Expr:
+        part = lane("x", row * count + index, 8)
+        return part if width == 8 else ast.BitCast(uint(width), part)
+
+    current = loop.let("h_0", concat([element(0, index) for index in range(count)]))
+    for row in range(1, kernel):
+        parts = [combine(lane(current, index, width), element(row, index)) for index in range(count)]
+        current = loop.set(f"h_{row}", concat(parts))
+    return current
+
+
+def _across(
+    emitter: Emitter, loop: Loop, planned: PlannedLayer, column: str, width: int,
+    combine: Combine, several: bool,
+) -> str:
+    """Combine the columns of a window: in a register, or in a ring where words alternate."""
+    count = planned.lanes_out
+    loop.let("first", equal("k", 0))
+    previous = "acc"
+    if several:
+        assert planned.sweep is not None
+        ring = emitter.stream(f"pr_{planned.name}", count, planned.sweep.words + 4, width)
+        loop.let("again", ast.Unary(ast.UnaryOp.INVERT, name("first")))
+        loop.let("keep", ast.Unary(ast.UnaryOp.INVERT, name("k_last")))
+        loop.when("again", "prev", name(ring.pipe))
+        previous = "prev"
+    parts: list[Expr] = []
+    for index in range(count):
+        new = lane(column, index, width)
+        parts.append(ast.Mux(name("first"), new, combine(lane(previous, index, width), new)))
+    result = loop.set("acc", concat(parts))
+    if several:
+        loop.when("keep", f"pr_{planned.name}", name(result))
+    return result
+
+
+def _requantized(
+    emitter: Emitter, loop: Loop, planned: PlannedLayer, total: str, width: int, g: str | None,
+    note: str,
+) -> str:
+    """Requantize every lane of a word of sums."""
+    rescale = planned.layer.rescale
+    assert rescale is not None and planned.sweep is not None
+    form = rescale_format(rescale)
+    emitter.operator(rescale_operator(f"rq_{planned.name}", rescale, form, note))
+    table = emitter.storage(
+        f"q_{planned.name}", planned.sweep.words, planned.lanes_out * form.bits
+    )
+    emitter.items.append(pipe(emitter.claim(f"go_{planned.name}"), 1, 2))
+    loop.set("q", ast.Index(name(table), (ast.Zero(1) if g is None else name(g),)))
+    codes: list[Expr] = []
+    for index in range(planned.lanes_out):
+        loop.let(f"a_{index}", ast.BitCast(Int(width), lane(total, index, width)))
+        loop.body.append(
+            ast.Call(
+                module=f"rq_{planned.name}",
+                arguments=(name(f"a_{index}"), lane("q", index, form.bits)),
+                results=(name(f"y_{index}"),),
+            )
+        )
+        codes.append(name(f"y_{index}"))
+    return loop.let("codes", concat(codes))
+
+
+def elementwise(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: str) -> None:
+    """Clamp every code."""
+    clamp = planned.layer.clamp
+    assert clamp is not None
+    loop = Loop()
+    loop.set("x", name(x.pipe))
+
+    def clamped(index: int) -> Expr:
+        part = lane("x", index, 8)
+        value: Expr = part
+        if clamp[1] < 255:
+            above = op(BinaryOp.GREATER, part, ast.Literal(clamp[1]))
+            value = ast.Mux(above, constant(clamp[1], uint(8)), value)
+        if clamp[0] > 0:
+            below = op(BinaryOp.LESS, part, ast.Literal(clamp[0]))
+            value = ast.Mux(below, constant(clamp[0], uint(8)), value)
+        return value
+
+    loop.set("y", concat([clamped(index) for index in range(x.lanes)]))
+    loop.set(out.pipe, name("y"))
+    emitter.process(f"ew_{planned.name}", loop, comment=note)

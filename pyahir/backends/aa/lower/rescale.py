@@ -1,0 +1,127 @@
+"""The requantizer: one operator a layer, its parameters a word of memory a channel.
+
+The word of a channel, lowest bits first: multiplier (unsigned), offset (two's complement), then
+for each exception slot the accumulator and the difference (both two's complement; 0 when unused).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyahir.backends.aa import ast
+from pyahir.backends.aa.ast import BinaryOp, Expr
+from pyahir.backends.aa.build import assign, constant, name, op, resize_signed, slice_, uint, volatile
+from pyahir.backends.aa.types import Int, UInt
+from pyahir.ir.ranges import signed_width
+from pyahir.plan.layers import Rescale
+
+__all__ = ["RescaleFormat", "rescale_format", "rescale_operator"]
+
+LEAST_ACC_WIDTH = 17  # a product of 8 by 8 bits, and its sign-extension, fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescaleFormat:
+    """Widths of the fields of a channel's parameter word and of the arithmetic on them."""
+
+    acc: int
+    multiplier: int
+    offset: int
+    slots: int
+    delta: int
+    product: int
+
+    @property
+    def bits(self) -> int:
+        return self.multiplier + self.offset + self.slots * (self.acc + self.delta)
+
+
+def rescale_format(rescale: Rescale) -> RescaleFormat:
+    """Give the narrowest widths in which every value that can occur is exact."""
+    acc = max(LEAST_ACC_WIDTH, signed_width(rescale.low, rescale.high))
+    offset = signed_width(int(rescale.offset.min()), int(rescale.offset.max()))
+    largest = int(rescale.multiplier.max())
+    low = min(rescale.low, 0) * largest + int(rescale.offset.min())
+    high = max(rescale.high, 0) * largest + int(rescale.offset.max())
+    product = max(signed_width(low, high), rescale.shift + 10, acc, offset)
+    deltas = rescale.exceptions[:, 2]
+    delta = signed_width(int(deltas.min()), int(deltas.max())) if len(deltas) else 1
+    return RescaleFormat(
+        acc=acc,
+        multiplier=max(1, largest.bit_length()),
+        offset=offset,
+        slots=rescale.slots,
+        delta=max(2, delta) if rescale.slots else 1,
+        product=product,
+    )
+
+
+def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: str) -> ast.Module:
+    """Write ``clamp((a * M + B) >> S) + exceptions`` as a pipelined operator (a, q) -> y."""
+    wide, acc = Int(form.product), Int(form.acc)
+    top = form.multiplier + form.offset
+    body: list[ast.Statement] = [
+        volatile("aw", resize_signed(name("a"), form.product)),
+        volatile("mw", ast.BitCast(wide, slice_("q", form.multiplier - 1, 0))),
+        assign("pr", op(BinaryOp.MUL, name("aw"), name("mw"))),
+        volatile("bs", ast.BitCast(Int(form.offset), slice_("q", top - 1, form.multiplier))),
+        volatile("bw", resize_signed(name("bs"), form.product)),
+        assign("u", op(BinaryOp.ADD, name("pr"), name("bw"))),
+        volatile(
+            "v",
+            ast.BitCast(
+                Int(form.product - rescale.shift), slice_("u", form.product - 1, rescale.shift)
+            ),
+        ),
+    ]
+    code = _clamped("v", Int(form.product - rescale.shift), rescale)
+    if not form.slots:
+        body.append(assign("y", code))
+    else:
+        body.append(assign("c", code))
+        body += _exceptions(form, top, acc)
+        terms = tuple(name(f"x_{slot}") for slot in range(form.slots))
+        body.append(assign("y", ast.Reduce(ast.ReduceOp.ADD, (name("c"), *terms))))
+    return ast.Module(
+        name=module,
+        kind=ast.ModuleKind.PIPELINE,
+        role=ast.ModuleRole.OPERATOR,
+        depth=31,
+        buffering=2,
+        full_rate=True,
+        deterministic=True,
+        inputs=(ast.Argument("a", acc), ast.Argument("q", uint(form.bits))),
+        outputs=(ast.Argument("y", uint(8)),),
+        body=tuple(body),
+        comment=f"requantize of {note}",
+    )
+
+
+def _clamped(value: str, kind: Int, rescale: Rescale) -> Expr:
+    low, high = rescale.quant_min, rescale.quant_max
+    below = op(BinaryOp.LESS, name(value), ast.Literal(low))
+    above = op(BinaryOp.GREATER, name(value), ast.Literal(high))
+    inner = ast.Mux(above, constant(high, kind), name(value))
+    return ast.BitCast(UInt(8), ast.Mux(below, constant(low, kind), inner))
+
+
+def _exceptions(form: RescaleFormat, top: int, acc: Int) -> list[ast.Statement]:
+    body: list[ast.Statement] = []
+    for slot in range(form.slots):
+        base = top + slot * (form.acc + form.delta)
+        middle = base + form.acc
+        difference = ast.BitCast(Int(form.delta), slice_("q", middle + form.delta - 1, middle))
+        body += [
+            volatile(f"e_{slot}", ast.BitCast(acc, slice_("q", middle - 1, base))),
+            volatile(f"ds_{slot}", difference),
+            volatile(f"dw_{slot}", ast.BitCast(UInt(8), resize_signed(name(f"ds_{slot}"), 8))),
+            assign(
+                f"x_{slot}",
+                ast.Mux(
+                    op(BinaryOp.EQUAL, name("a"), name(f"e_{slot}")),
+                    name(f"dw_{slot}"),
+                    ast.Zero(8),
+                ),
+            ),
+        ]
+    return body

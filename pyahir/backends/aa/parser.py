@@ -1,0 +1,151 @@
+"""Aa text to AST.
+
+In: a text and the name under which the user knows it. Out: a ``Program`` whose nodes know their
+line and column, or an ``AaError`` with position, source line and caret. The grammar is
+``aa.lark``; ``mistakes.aa`` holds the texts by which common mistakes are recognized.
+Not here: names, types and the traps of the tools (``verify``). Comments are dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lark import Lark, UnexpectedCharacters, UnexpectedToken
+
+from pyahir.backends.aa.syntax_tree import Builder
+from pyahir.errors import AaError
+
+if TYPE_CHECKING:
+    from lark.lexer import Token
+
+    from pyahir.backends.aa import ast as aa
+
+__all__ = ["parse"]
+
+_HERE = Path(__file__).parent
+_WORD_AFTER = re.compile(r"_[A-Za-z0-9_.]*")
+_WORD_BEFORE = re.compile(r"_[A-Za-z0-9_.]*\Z")
+_KEYWORD_AFTER = re.compile(r"\$[A-Za-z0-9_]*")
+_KEYWORD_BEFORE = re.compile(r"\$[A-Za-z0-9_]*\Z")
+_LITERAL = re.compile(r"_(b[01]+|h[0-9A-Fa-f]+)")
+
+
+def parse(text: str, file: str = "<text>") -> aa.Program:
+    """Parse a whole program."""
+    try:
+        tree = _grammar().parse(text)
+    except UnexpectedCharacters as error:
+        message = _bad_character(text, error.pos_in_stream)
+        raise _error(text, file, error.pos_in_stream, message) from None
+    except UnexpectedToken as error:
+        token = error.token
+        position = len(text) if token.type == "$END" else (token.start_pos or 0)
+        message = _bad_text(text, position) or _bad_token(error, token)
+        raise _error(text, file, position, message) from None
+    return Builder(file).program(tree)
+
+
+@cache
+def _grammar() -> Lark:
+    return Lark(
+        (_HERE / "aa.lark").read_text(encoding="utf-8"),
+        parser="lalr",
+        lexer="basic",
+        propagate_positions=True,
+        maybe_placeholders=True,
+    )
+
+
+@cache
+def _mistakes() -> dict[tuple[object, str], str]:
+    """Map the parser state and token type at which each known mistake fails to its message."""
+    found: dict[tuple[object, str], str] = {}
+    _, *paragraphs = (_HERE / "mistakes.aa").read_text(encoding="utf-8").split("\n\n")
+    for paragraph in paragraphs:
+        comment, example = paragraph.strip().split("\n", 1)
+        try:
+            _grammar().parse(example)
+        except UnexpectedToken as error:
+            found.setdefault(_key(error), comment.removeprefix("// "))
+            continue
+        raise AssertionError(f"not a mistake: {example}")
+    return found
+
+
+def _key(error: UnexpectedToken) -> tuple[object, str]:
+    return (getattr(error.state, "position", None), error.token.type)
+
+
+def _error(text: str, file: str, position: int, message: str) -> AaError:
+    line = text.count("\n", 0, position) + 1
+    start = text.rfind("\n", 0, position) + 1
+    source = text[start:].split("\n", 1)[0].replace("\t", " ")
+    column = position - start + 1
+    caret = " " * (column - 1) + "^"
+    return AaError(f"{file}:{line}:{column}: {message}\n  {source}\n  {caret}")
+
+
+def _bad_text(text: str, position: int) -> str | None:
+    """Name mistakes that the tokens before or at the position show by themselves."""
+    if text.startswith("//", position):
+        return "a comment on the last line needs a newline at its end"
+    before = text[max(0, position - 80) : position]
+    keyword = _KEYWORD_BEFORE.search(before) if _adjacent(text, position) else None
+    keyword = _KEYWORD_AFTER.match(text, position - len(keyword.group()) if keyword else position)
+    if keyword and f"'{keyword.group()}'" not in _terminal_texts().values():
+        return f"unknown keyword '{keyword.group()}'"
+    word = _WORD_AFTER.match(text, position)
+    if word and not _LITERAL.fullmatch(word.group()) and not word.group().startswith("_f"):
+        return f"identifier '{word.group()}' begins with '_'"
+    if (start := _WORD_BEFORE.search(before)) and _adjacent(text, position):
+        rest = re.match(r"[A-Za-z0-9_.]*", text[position:])
+        assert rest is not None
+        if re.fullmatch(r"(|.*[^A-Za-z0-9_.])", before[: start.start()], re.DOTALL):
+            return f"identifier '{start.group()}{rest.group()}' begins with '_'"
+    return None
+
+
+def _adjacent(text: str, position: int) -> bool:
+    return bool(re.match(r"[A-Za-z0-9_]", text[position : position + 1]))
+
+
+def _bad_character(text: str, position: int) -> str:
+    found = text[position]
+    if found == "_":
+        word = _WORD_AFTER.match(text, position)
+        assert word is not None
+        if word.group().startswith("_f"):
+            return "a float literal is written like _f1.5e+0: one digit, point, digits, e, sign, digits"
+        return f"identifier '{word.group()}' begins with '_'"
+    if found == "$" and (keyword := _KEYWORD_AFTER.match(text, position)):
+        return f"unknown keyword '{keyword.group()}'"
+    if found == ";":
+        return "there is no statement separator: remove ';'"
+    if found == "=":
+        return "an assignment needs ':='"
+    return f"unexpected character {found!r}"
+
+
+def _bad_token(error: UnexpectedToken, token: Token) -> str:
+    known = _mistakes().get(_key(error))
+    if known is not None:
+        return known
+    found = "end of text" if token.type == "$END" else f"'{token}'"
+    expected = sorted(_terminal_text(name) for name in error.expected)
+    if len(expected) > 8:
+        return f"unexpected {found}"
+    return f"unexpected {found}; expected {' or '.join(expected)}"
+
+
+@cache
+def _terminal_texts() -> dict[str, str]:
+    texts = {term.name: f"'{term.pattern.value}'" for term in _grammar().terminals}
+    words = {"NAME": "a name", "UINT": "a number", "$END": "the end of the text"}
+    return texts | words | {"C_HEX": "a '0x' number", "BINARY": "a '_b' number"}
+
+
+def _terminal_text(name: str) -> str:
+    return _terminal_texts().get(name, name).replace("\\", "")

@@ -1,0 +1,88 @@
+"""The manifest of a design: what a host needs to feed it, and what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from pyahir.backends.aa.lower import Design, Tap
+from pyahir.ir.types import TensorType
+from pyahir.plan.plan import Plan, PlannedLayer
+
+__all__ = ["build_manifest", "layer_rows"]
+
+
+def build_manifest(
+    plan: Plan, design: Design, text: bytes, weights: bytes, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Collect ports, packing, scales, hashes and versions, in JSON types only."""
+    types = plan.graph.types()
+    output = design.output
+    return {
+        "format": 1,
+        "name": plan.graph.name,
+        "input": _stream(design.input, types[design.input.layer]),
+        "output": {
+            **_stream(output, types[output.layer]),
+            "order": "the stream is in NHWC order, the first code lowest in its word",
+        },
+        "layers": layer_rows(plan, design),
+        "weights": {
+            "pipe": "weights_in" if design.memories else None,
+            "item_bits": 64,
+            "memories": [
+                {"name": m.name, "words": m.words, "width": m.width} for m in design.memories
+            ],
+        },
+        "totals": {
+            "macs": plan.macs,
+            "multipliers": plan.multipliers,
+            "cycles_per_frame": plan.cycles_per_frame,
+            "memory_bits": sum(layer.memory_bits for layer in plan.layers),
+            "exceptions": plan.exceptions,
+        },
+        "hashes": {
+            "aa_sha256": hashlib.sha256(text).hexdigest(),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        },
+        "made_from": dict(provenance),
+    }
+
+
+def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
+    assert kind.quantization is not None
+    return {
+        "name": tap.layer,
+        "pipe": tap.pipe,
+        "lanes": tap.lanes,
+        "shape": list(kind.shape[1:]),
+        "layout": kind.layout.value,
+        "element": str(kind.element),
+        "scale": kind.quantization.scale,
+        "zero_point": kind.quantization.zero_point,
+    }
+
+
+def layer_rows(plan: Plan, design: Design) -> list[dict[str, Any]]:
+    """Describe each layer: its stream, folding, and what the plan predicts."""
+    return [
+        {**_stream(tap, planned.layer.y), **_figures(planned)}
+        for tap, planned in zip(design.taps, plan.layers, strict=True)
+    ]
+
+
+def _figures(planned: PlannedLayer) -> dict[str, Any]:
+    rescale = planned.layer.rescale
+    return {
+        "kind": planned.layer.kind,
+        "source": str(planned.layer.loc),
+        "nodes": list(planned.layer.nodes),
+        "pe": planned.folding.pe,
+        "simd": planned.folding.simd,
+        "macs": planned.layer.macs,
+        "multipliers": planned.multipliers,
+        "cycles": planned.cycles,
+        "memory_bits": planned.memory_bits,
+        "exceptions": len(rescale.exceptions) if rescale else 0,
+    }

@@ -1,0 +1,256 @@
+"""From graph to processes: which nodes run together in one piece of hardware, and their geometry.
+
+In: a QUANTIZED graph that is a chain. Out: one ``Layer`` a process, in stream order. How many
+multipliers a layer gets is not decided here (``plan.folding``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pyahir.errors import PlanError
+from pyahir.ir.graph import Graph, Loc, Node, Stage
+from pyahir.ir.ops import Clamp, Conv2d, Flatten, Linear, MaxPool2d, Relu, Requantize, SumPool2d
+from pyahir.ir.ops.window import WindowOp
+from pyahir.ir.types import TensorType
+
+__all__ = ["Layer", "LayerKind", "Rescale", "chain", "layers_of"]
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rescale:
+    """A requantize on the *uncentered* sum ``sum x * w`` that the hardware forms.
+
+    The zero point of the input is in ``offset`` and in the accumulators of ``exceptions``, so that
+    padding with the zero point and multiplying plain codes gives the same integers.
+    """
+
+    multiplier: Int64
+    offset: Int64
+    shift: int
+    quant_min: int
+    quant_max: int
+    exceptions: Int64
+    low: int
+    high: int
+
+    @property
+    def slots(self) -> int:
+        """The most exceptions that one channel has: each needs a comparator."""
+        if not len(self.exceptions):
+            return 0
+        return int(np.bincount(self.exceptions[:, 0]).max())
+
+
+class LayerKind:
+    """What a process does; the names appear in tables and in the manifest."""
+
+    MATVEC = "matvec"
+    MAX_POOL = "max_pool"
+    SUM_POOL = "sum_pool"
+    ELEMENTWISE = "elementwise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layer:
+    """One process. ``name`` is the node whose values its output pipe carries.
+
+    ``order[i]`` is the column of the weight matrix for the i-th input element of one output pixel,
+    as the window process sends them. ``clamp`` is the range of an elementwise layer.
+    """
+
+    name: str
+    kind: str
+    loc: Loc
+    nodes: tuple[str, ...]
+    x: TensorType
+    y: TensorType
+    window: WindowOp | None = None
+    weight: Int64 | None = None
+    rescale: Rescale | None = None
+    clamp: tuple[int, int] | None = None
+    vector_order: Int64 | None = None
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.y.spatial)
+
+    @property
+    def inputs(self) -> int:
+        """The number of input elements of one output pixel (the columns of the weight matrix)."""
+        if self.weight is not None:
+            return int(self.weight.shape[1])
+        return self.x.channels
+
+    @property
+    def outputs(self) -> int:
+        return self.y.channels
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates a frame that the network asks for (groups counted once)."""
+        if self.weight is None:
+            return 0
+        groups = self.window.groups if isinstance(self.window, Conv2d) else 1
+        return self.pixels * self.inputs * self.outputs // groups
+
+
+def chain(graph: Graph) -> tuple[Node, ...]:
+    """Check that the graph is one chain from one input to one output, and give its nodes."""
+    assert graph.stage is Stage.QUANTIZED, "the plan is made of a quantized graph"
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise PlanError(
+            f"{graph.name}: {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
+            "hardware is made for networks with one of each"
+        )
+    for name, users in graph.users().items():
+        if name in graph.node_map() and (len(users) > 1 or name in graph.outputs):
+            raise PlanError(
+                f"{name}: is read by {len(users)} layers and as an output; "
+                "branches are not supported in hardware yet"
+            )
+    return graph.nodes
+
+
+def layers_of(graph: Graph) -> tuple[Layer, ...]:
+    """Group the nodes of a chain into processes."""
+    nodes = list(chain(graph))
+    types = graph.types()
+    constants = {item.name: item.array for item in graph.constants}
+    layers: list[Layer] = []
+    vector_order: Int64 | None = None
+    while nodes:
+        node = nodes.pop(0)
+        x = types[node.inputs[0]]
+        base = Layer(
+            name=node.name, kind=LayerKind.ELEMENTWISE, loc=node.loc, nodes=(node.name,), x=x,
+            y=node.type, vector_order=vector_order,
+        )
+        match node.op:
+            case Flatten():
+                vector_order = _stream_order(x)
+                continue
+            case Conv2d() | Linear() | SumPool2d():
+                layer = _weighted(base, node, nodes, constants)
+                vector_order = None
+            case MaxPool2d():
+                layer = replace(base, kind=LayerKind.MAX_POOL, window=node.op)
+            case Relu() | Clamp():
+                layer = replace(base, clamp=_clamp_range(node))
+            case _:
+                raise PlanError(f"{node.loc} {node.op.mnemonic()} has no hardware on its own")
+        layers.append(layer)
+    if not layers:
+        raise PlanError(f"{graph.name}: no layer to build")
+    return tuple(layers)
+
+
+def _stream_order(x: TensorType) -> Int64:
+    """Give, for each element of an NHWC stream, its index in the flattened (C, H, W) vector."""
+    height, width = x.spatial
+    index = np.arange(x.size, dtype=np.int64).reshape(x.channels, height, width)
+    return np.moveaxis(index, 0, -1).ravel()
+
+
+def _clamp_range(node: Node) -> tuple[int, int]:
+    element_max = 255
+    if isinstance(node.op, Relu):
+        return node.type.zero_point, element_max
+    assert isinstance(node.op, Clamp)
+    return int(node.op.minimum), int(node.op.maximum)
+
+
+def _weighted(
+    base: Layer, node: Node, rest: list[Node], constants: dict[str, npt.NDArray[np.generic]]
+) -> Layer:
+    """Join a sum with the requantize and the clamps that follow it."""
+    if not rest or not isinstance(rest[0].op, Requantize):
+        raise PlanError(f"{node.loc} {node.name}: an accumulator as output is not supported yet")
+    requantize = rest.pop(0)
+    members = [node.name, requantize.name]
+    assert isinstance(requantize.op, Requantize)
+    low, high = requantize.op.quant_min, requantize.op.quant_max
+    last = requantize
+    while rest and isinstance(rest[0].op, Relu | Clamp):
+        last = rest.pop(0)
+        members.append(last.name)
+        clamp = _clamp_range(last)
+        low, high = (min(max(limit, clamp[0]), clamp[1]) for limit in (low, high))
+    weight: Int64 | None = None
+    kind, window = LayerKind.SUM_POOL, None
+    if isinstance(node.op, WindowOp):
+        window = node.op
+    if isinstance(node.op, Conv2d | Linear):
+        kind = LayerKind.MATVEC
+        weight = _dense(node.op, constants[node.inputs[1]].astype(np.int64))
+    multiplier, offset, exceptions = (constants[name] for name in requantize.inputs[1:])
+    rescale = _uncentered(
+        base, node, weight, (low, high), requantize.op,
+        (multiplier.astype(np.int64), offset.astype(np.int64), exceptions.astype(np.int64)),
+    )
+    return replace(
+        base, name=last.name, kind=kind, nodes=tuple(members), y=last.type, window=window,
+        weight=weight, rescale=rescale, loc=node.loc,
+    )
+
+
+def _dense(op: Conv2d | Linear, weight: Int64) -> Int64:
+    """Give the weights as (O, K), columns in OIHW order; groups become blocks among zeros."""
+    if not isinstance(op, Conv2d) or op.groups == 1:
+        return weight.reshape(weight.shape[0], -1)
+    out, per_group, kh, kw = weight.shape
+    dense = np.zeros((out, per_group * op.groups, kh, kw), dtype=np.int64)
+    share = out // op.groups
+    for group in range(op.groups):
+        rows = slice(group * share, (group + 1) * share)
+        dense[rows, group * per_group : (group + 1) * per_group] = weight[rows]
+    return dense.reshape(out, -1)
+
+
+def _uncentered(
+    base: Layer,
+    node: Node,
+    weight: Int64 | None,
+    clamp: tuple[int, int],
+    op: Requantize,
+    parts: tuple[Int64, Int64, Int64],
+) -> Rescale:
+    multiplier, offset, exceptions = parts
+    element = base.x.element
+    top = (1 << 8) - 1 if not hasattr(element, "max") else int(element.max)  # type: ignore[union-attr]  # quantized
+    if weight is None:
+        assert isinstance(node.op, SumPool2d)
+        taps = node.op.kernel_size[0] * node.op.kernel_size[1]
+        sums = np.full(base.x.channels, taps, dtype=np.int64)
+        low, high = 0, taps * top
+    else:
+        sums = weight.sum(axis=1)
+        low = int(np.where(weight < 0, weight, 0).sum(axis=1).min()) * top
+        high = int(np.where(weight > 0, weight, 0).sum(axis=1).max()) * top
+    shifted = exceptions.copy()
+    center = base.x.zero_point * sums
+    if len(exceptions):
+        shifted[:, 1] += center[exceptions[:, 0]]
+        shifted = _still_needed(shifted, multiplier, offset - multiplier * center, op, clamp)
+    return Rescale(
+        multiplier=multiplier, offset=offset - multiplier * center, shift=op.shift,
+        quant_min=clamp[0], quant_max=clamp[1], exceptions=shifted, low=low, high=high,
+    )
+
+
+def _still_needed(
+    exceptions: Int64, multiplier: Int64, offset: Int64, op: Requantize, clamp: tuple[int, int]
+) -> Int64:
+    """Keep the exceptions that a following clamp (ReLU) does not hide, with what is left of each."""
+    channel, acc, delta = exceptions.T
+    code = np.clip((acc * multiplier[channel] + offset[channel]) >> op.shift, op.quant_min, op.quant_max)
+    change = np.clip(code + delta, *clamp) - np.clip(code, *clamp)
+    kept = exceptions[change != 0].copy()
+    kept[:, 2] = change[change != 0]
+    return kept
