@@ -64,7 +64,8 @@ class Sweep:
     @property
     def passes_through(self) -> bool:
         """Whether columns leave the line buffer in the order in which the windows need them."""
-        return self.window.stride[1] >= self.window.span[1] and self.window.dilation[1] == 1
+        dense = self.window.dilation[1] == 1 or self.window.kernel_size[1] == 1
+        return dense and self.window.stride[1] >= self.window.span[1]
 
     @property
     def column_cycles(self) -> int:

@@ -1,4 +1,4 @@
-"""The abstract syntax of Aa: what the parser makes, the printer spells, verifier and interpreter read.
+"""The abstract syntax of Aa: what the parser makes and printer, verifier and interpreter read.
 
 In: nothing. Out: frozen nodes that compare by structure; locations and comments do not take part
 in comparisons, so ``parse(to_text(program)) == program``. A text that declares several names at
@@ -90,7 +90,7 @@ class BitReduceOp(Enum):
 
 
 class Radix(Enum):
-    """How a text wrote an integer; kept only so that the verifier can find literals cut by the tools."""
+    """How a text wrote an integer: the verifier looks for literals that the tools would cut."""
 
     BINARY = 2
     DECIMAL = 10
@@ -147,10 +147,6 @@ class Entry(Enum):
     LOOPBACK = "loopback"
 
 
-def _loc() -> Loc | None:
-    return field(default=None, compare=False, repr=False)
-
-
 # Expressions -----------------------------------------------------------------
 
 
@@ -160,7 +156,7 @@ class Name:
 
     name: str
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +167,7 @@ class PathName:
     _: KW_ONLY
     up: int = 0
     labels: tuple[str, ...] = ()
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +177,7 @@ class Index:
     base: Name | PathName
     indices: tuple[Expr, ...]
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +192,7 @@ class Literal:
     type: UInt | Int | None = field(default=None, compare=False, repr=False)
     _: KW_ONLY
     radix: Radix | None = field(default=None, compare=False, repr=False)
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.type is None or not isinstance(self.type.width, int):
@@ -216,7 +212,7 @@ class FloatLiteral:
 
     value: float
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +221,7 @@ class ParamLiteral:
 
     value: Size
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +230,7 @@ class Zero:
 
     width: Size
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +239,7 @@ class One:
 
     width: Size
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +250,7 @@ class Unary:
     operand: Expr
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +262,7 @@ class Binary:
     rhs: Expr
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +274,7 @@ class Mux:
     if_false: Expr
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +293,7 @@ class PriorityMux:
     default: Expr
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +303,7 @@ class ExclusiveMux:
     cases: tuple[MuxCase, ...]
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +314,7 @@ class Reduce:
     operands: tuple[Expr, ...]
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +324,7 @@ class Concat:
     operands: tuple[Expr, ...]
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,18 +336,18 @@ class Slice:
     low: Size
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class BitMap:
-    """A permutation of bits: for each pair ``(from, to)``, bit ``to`` of the result is bit ``from``."""
+    """A permutation: for each pair ``(from, to)``, bit ``to`` of the result is bit ``from``."""
 
     operand: Expr
     pairs: tuple[tuple[int, int], ...]
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +358,7 @@ class BitReduce:
     operand: Expr
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +369,7 @@ class Cast:
     operand: Expr
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +380,7 @@ class BitCast:
     operand: Expr
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +391,7 @@ class CallExpr:
     arguments: tuple[Expr, ...]
     _: KW_ONLY
     buffering: Size | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +400,7 @@ class AddressOf:
 
     target: Name | PathName | Index
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,7 +409,7 @@ class Dereference:
 
     pointer: Name | PathName | Index
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 Expr = (
@@ -486,7 +482,7 @@ class Assign:
     synch: tuple[Synch, ...] = ()
     delay: tuple[Delay, ...] = ()
     keep: bool = False
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -503,7 +499,7 @@ class Call:
     synch: tuple[Synch, ...] = ()
     delay: tuple[Delay, ...] = ()
     keep: bool = False
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -520,21 +516,21 @@ class Split:
     synch: tuple[Synch, ...] = ()
     delay: tuple[Delay, ...] = ()
     keep: bool = False
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Null:
     """Nothing; fills a body that needs a statement."""
 
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barrier:
     """Everything before has ended when anything after starts."""
 
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,7 +540,7 @@ class Lock:
     mutex: str
     _: KW_ONLY
     guard: Guard | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -554,7 +550,7 @@ class Unlock:
     mutex: str
     _: KW_ONLY
     guard: Guard | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,7 +560,7 @@ class Sleep:
     cycles: Size
     _: KW_ONLY
     guard: Guard | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -575,7 +571,7 @@ class Trace:
     index: Size | None = None
     _: KW_ONLY
     guard: Guard | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -595,7 +591,7 @@ class Report:
     items: tuple[ReportItem, ...] = ()
     condition: Expr | None = None
     guard: Guard | None = None
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -615,7 +611,7 @@ class Block:
     label: str | None = None
     declarations: tuple[Declaration, ...] = ()
     exports: tuple[Export, ...] = ()
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -624,7 +620,7 @@ class Join:
 
     labels: tuple[str, ...]
     body: tuple[Statement, ...] = ()
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -634,7 +630,7 @@ class If:
     condition: Expr
     then_body: tuple[Statement, ...]
     else_body: tuple[Statement, ...] = ()
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -647,12 +643,12 @@ class SwitchCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """A choice by value in a branch block; without ``default`` an unknown value hangs the module."""
+    """A choice by value in a branch block; without ``default`` other values hang the module."""
 
     selector: Expr
     cases: tuple[SwitchCase, ...]
     default: tuple[Statement, ...] = ()
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -673,7 +669,7 @@ class Phi:
     sources: tuple[PhiSource, ...]
     barrier: bool = False
     relaxed: bool = False
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -682,7 +678,7 @@ class Merge:
 
     entries: tuple[str | Entry, ...]
     phis: tuple[Phi, ...] = ()
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -691,7 +687,7 @@ class Place:
 
     label: str
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -704,7 +700,7 @@ class DoPipeline:
     depth: Size | None = None
     buffering: Size | None = None
     full_rate: bool = False
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 Statement = (
@@ -733,7 +729,7 @@ Statement = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipe:
-    """A channel between modules, or at the system's border where only one side is in the program."""
+    """A channel between modules, or to the outside where only one side is in the program."""
 
     name: str
     type: Type
@@ -748,7 +744,7 @@ class Pipe:
     bypass: bool = False
     initial: tuple[Literal | FloatLiteral, ...] = ()
     comment: str = field(default="", compare=False)
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -760,7 +756,7 @@ class Storage:
     register: bool = False
     initial: tuple[Literal | FloatLiteral, ...] = ()
     comment: str = field(default="", compare=False)
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -770,7 +766,7 @@ class Constant:
     name: str
     type: Type
     value: Literal | FloatLiteral | ParamLiteral
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 Declaration = Pipe | Storage | Constant
@@ -782,7 +778,7 @@ class Parameter:
 
     name: str
     value: Size
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -791,7 +787,7 @@ class RecordDeclaration:
 
     name: str
     fields: tuple[Type, ...]
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -799,7 +795,7 @@ class Mutex:
     """A lock that modules take and give back."""
 
     name: str
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -809,7 +805,7 @@ class Argument:
     name: str
     type: Type
     _: KW_ONLY
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -842,7 +838,7 @@ class Module:
     noopt: bool = False
     use_once: bool = False
     comment: str = field(default="", compare=False)
-    loc: Loc | None = _loc()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 Item = Module | Pipe | Storage | Constant | Parameter | RecordDeclaration | Mutex

@@ -176,7 +176,9 @@ class ModuleCoder:
             index = self.temporary(index)
         name = self.temporary(f"{words}[{index}]")
         if self.shared.fill is None:
-            self.line(f"if {name} is None: raise undefined({symbol.name!r}, {index}, {self._at(loc)})")
+            self.line(
+                f"if {name} is None: raise undefined({symbol.name!r}, {index}, {self._at(loc)})"
+            )
         return name
 
     def _at(self, loc: aa.Loc | None) -> str:
@@ -221,7 +223,8 @@ class ModuleCoder:
         assert isinstance(type_.fraction, int)
         name = f"float_{type_.exponent}_{type_.fraction}"
         format_ = FloatFormat(type_.exponent, type_.fraction)
-        assert format_.codes
+        codes = format_.codes
+        assert len(codes) == 2
         self.shared.names[name] = format_
         return name
 
@@ -526,7 +529,9 @@ class _BranchCoder:
             match statement:
                 case aa.Merge():
                     following = self._segment(statement)
-                    self.segments[current].append(_Jump((("", following, statement, aa.Entry.ENTRY),)))
+                    self.segments[current].append(
+                        _Jump((("", following, statement, aa.Entry.ENTRY),))
+                    )
                     current = following
                 case aa.Place(label):
                     merge = self.targets[label]
@@ -648,4 +653,3 @@ def _merges(body: Sequence[aa.Statement]) -> dict[str, aa.Merge]:
 
 def _identifier(name: str) -> str:
     return name.replace(".", "_dot_")
-

@@ -6,11 +6,10 @@ arithmetic with the golden model: what it computes comes from the text alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.backends.aa.interp import Simulator
@@ -31,6 +30,7 @@ class AaEngine:
         verify(program)
         self.simulator = Simulator(program)
         self.loaded = False
+        self.ahead: dict[str, list[int]] = {}  # words of the next frame that came early
 
     @classmethod
     def open(cls, path: Path) -> AaEngine:
@@ -50,19 +50,32 @@ class AaEngine:
         """
         source = self.files.manifest["input"]
         output = self.layers[-1]
-        wanted = {output["name"]} if keep is None else set(keep) | {output["name"]}
-        taps = {item["pipe"] for item in self.layers[:-1] if item["name"] in wanted}
+        wanted = [item for item in self.layers if keep is None or item["name"] in keep]
+        wanted = wanted if output in wanted else [*wanted, output]
+        taps = [item["pipe"] for item in wanted if item is not output]
         inputs: dict[str, Any] = {source["pipe"]: pack_frames(codes, source["lanes"])}
         if not self.loaded and self.files.items:
             inputs["weights_in"] = self.files.items
-        size = int(np.prod(output["shape"])) // output["lanes"]
-        result = self.simulator.run(
-            inputs, {output["pipe"]: size * len(codes)}, taps=taps, order_seed=order_seed
-        )
         self.loaded = True
-        streams = {**result.taps, **result.outputs}
-        return {
-            item["name"]: unpack_frames(streams[item["pipe"]], item["lanes"], item["shape"])
-            for item in self.layers
-            if item["name"] in wanted
-        }
+        counts = {item["pipe"]: _words(item) * len(codes) for item in wanted}
+        result = self.simulator.run(
+            inputs, {output["pipe"]: counts[output["pipe"]]}, taps=taps, order_seed=order_seed
+        )
+        # A later layer may not need the last words of a frame: let those come to rest as well.
+        rest = self.simulator.run({}, {}, taps=taps, order_seed=order_seed)
+        found: dict[str, Array] = {}
+        for item in wanted:
+            pipe = item["pipe"]
+            stream = self.ahead.pop(pipe, [])
+            for part in (result.outputs, result.taps, rest.taps):
+                stream += part.get(pipe, [])
+            self.ahead[pipe] = stream[counts[pipe] :]
+            found[item["name"]] = unpack_frames(
+                stream[: counts[pipe]], item["lanes"], item["shape"]
+            )
+        return found
+
+
+def _words(layer: dict[str, Any]) -> int:
+    """Count the words of one frame of a layer's stream."""
+    return math.prod(layer["shape"]) // layer["lanes"]

@@ -177,7 +177,7 @@ class Simulator:
             undefined=undefined,
             outside=outside,
             concurrent=_concurrent,
-            encode=lambda bits: max(int(bits).bit_length() - 1, 0),
+            encode=_encode,
             load_pointer=self._load_pointer,
             store_pointer=self._store_pointer,
         )
@@ -219,7 +219,9 @@ class Simulator:
         words, index, name = self._word(pointer)
         value = words[index]
         if value is None:
-            raise AaError(f"word {index} of storage '{name}' is read through a pointer but not written")
+            raise AaError(
+                f"word {index} of storage '{name}' is read through a pointer but not written"
+            )
         return value
 
     def _store_pointer(self, pointer: int, value: int) -> None:
@@ -270,13 +272,13 @@ class Simulator:
         state = self._pipes.get(name)
         inner = state is None or bool(state.writers if given else state.readers)
         if inner:
-            what = "input" if given else "output"
+            what = "n input" if given else "n output"
             accepted = [
                 other.name
                 for other in self._pipes.values()
                 if not (other.writers if given else other.readers)
             ]
-            raise AaError(f"'{name}' is not an {what} pipe; accepted: {', '.join(accepted)}")
+            raise AaError(f"'{name}' is not a{what} pipe; accepted: {', '.join(accepted)}")
 
     def _loop(
         self,
@@ -340,6 +342,7 @@ class Simulator:
                     break
                 state.queue.append(state.decode(item))
                 moved = True
+            state.most = max(state.most, len(state.queue))
         return moved
 
     def _note_fill(self) -> None:
@@ -407,7 +410,7 @@ class Simulator:
         for name, wait in blocked.items():
             graph.add_edges_from((name, other) for other in self._others(wait))
         try:
-            cycle = [edge[0] for edge in nx.find_cycle(graph)]
+            cycle: list[str] = [edge[0] for edge in nx.find_cycle(graph)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] (networkx is partly typed)
         except nx.NetworkXNoCycle:
             cycle = []
         lines = [f"deadlock: {self._missing(outputs, expect)}"]
@@ -432,10 +435,17 @@ class Simulator:
         state = self._pipes[wait.name]
         count = f"({len(state.queue)} of {state.capacity})"
         if wait.need is WaitFor.DATA:
-            writers = " and ".join(state.writers) or "nobody in the program"
-            return f"{name}{inside} waits for data in pipe {wait.name} {count}, written by {writers}{where}"
-        readers = " and ".join(state.readers) or "nobody in the program"
-        return f"{name}{inside} waits for room in pipe {wait.name} {count}, read by {readers}{where}"
+            others = " and ".join(state.writers) or "nobody in the program"
+            what = f"data in pipe {wait.name} {count}, written by {others}"
+            return f"{name}{inside} waits for {what}{where}"
+        others = " and ".join(state.readers) or "nobody in the program"
+        what = f"room in pipe {wait.name} {count}, read by {others}"
+        return f"{name}{inside} waits for {what}{where}"
+
+
+def _encode(bits: int) -> int:
+    """Return the index of the highest set bit, 0 for none."""
+    return max(int(bits).bit_length() - 1, 0)
 
 
 def _concurrent(

@@ -11,15 +11,17 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lark import Lark, UnexpectedCharacters, UnexpectedToken
 
+from pyahir.backends.aa.printer import KEYWORD_MARK
 from pyahir.backends.aa.syntax_tree import Builder
 from pyahir.errors import AaError
 
 if TYPE_CHECKING:
     from lark.lexer import Token
+    from lark.tree import Tree
 
     from pyahir.backends.aa import ast as aa
 
@@ -28,21 +30,23 @@ __all__ = ["parse"]
 _HERE = Path(__file__).parent
 _WORD_AFTER = re.compile(r"_[A-Za-z0-9_.]*")
 _WORD_BEFORE = re.compile(r"_[A-Za-z0-9_.]*\Z")
-_KEYWORD_AFTER = re.compile(r"\$[A-Za-z0-9_]*")
-_KEYWORD_BEFORE = re.compile(r"\$[A-Za-z0-9_]*\Z")
+_KEYWORD_AFTER = re.compile(re.escape(KEYWORD_MARK) + r"[A-Za-z0-9_]*")
+_KEYWORD_BEFORE = re.compile(_KEYWORD_AFTER.pattern + r"\Z")
+_END = f"{KEYWORD_MARK}END"
 _LITERAL = re.compile(r"_(b[01]+|h[0-9A-Fa-f]+)")
 
 
 def parse(text: str, file: str = "<text>") -> aa.Program:
     """Parse a whole program."""
     try:
-        tree = _grammar().parse(text)
+        tree = _tree(text)
     except UnexpectedCharacters as error:
-        message = _bad_character(text, error.pos_in_stream)
-        raise _error(text, file, error.pos_in_stream, message) from None
+        position = cast("int", error.pos_in_stream)
+        message = _bad_character(text, position)
+        raise _error(text, file, position, message) from None
     except UnexpectedToken as error:
-        token = error.token
-        position = len(text) if token.type == "$END" else (token.start_pos or 0)
+        token = cast("Token", error.token)
+        position = len(text) if token.type == _END else (token.start_pos or 0)
         message = _bad_text(text, position) or _bad_token(error, token)
         raise _error(text, file, position, message) from None
     return Builder(file).program(tree)
@@ -59,6 +63,11 @@ def _grammar() -> Lark:
     )
 
 
+def _tree(text: str) -> Tree[Token]:
+    # lark leaves the parameter of ``parse`` partly untyped.
+    return _grammar().parse(text)  # pyright: ignore[reportUnknownMemberType]
+
+
 @cache
 def _mistakes() -> dict[tuple[object, str], str]:
     """Map the parser state and token type at which each known mistake fails to its message."""
@@ -67,7 +76,7 @@ def _mistakes() -> dict[tuple[object, str], str]:
     for paragraph in paragraphs:
         comment, example = paragraph.strip().split("\n", 1)
         try:
-            _grammar().parse(example)
+            _tree(example)
         except UnexpectedToken as error:
             found.setdefault(_key(error), comment.removeprefix("// "))
             continue
@@ -76,7 +85,8 @@ def _mistakes() -> dict[tuple[object, str], str]:
 
 
 def _key(error: UnexpectedToken) -> tuple[object, str]:
-    return (getattr(error.state, "position", None), error.token.type)
+    token = cast("Token", error.token)
+    return (getattr(error.state, "position", None), token.type)
 
 
 def _error(text: str, file: str, position: int, message: str) -> AaError:
@@ -118,9 +128,9 @@ def _bad_character(text: str, position: int) -> str:
         word = _WORD_AFTER.match(text, position)
         assert word is not None
         if word.group().startswith("_f"):
-            return "a float literal is written like _f1.5e+0: one digit, point, digits, e, sign, digits"
+            return "a float literal is one digit, a point, digits, e, a sign, digits: _f1.5e+0"
         return f"identifier '{word.group()}' begins with '_'"
-    if found == "$" and (keyword := _KEYWORD_AFTER.match(text, position)):
+    if found == KEYWORD_MARK and (keyword := _KEYWORD_AFTER.match(text, position)):
         return f"unknown keyword '{keyword.group()}'"
     if found == ";":
         return "there is no statement separator: remove ';'"
@@ -133,7 +143,7 @@ def _bad_token(error: UnexpectedToken, token: Token) -> str:
     known = _mistakes().get(_key(error))
     if known is not None:
         return known
-    found = "end of text" if token.type == "$END" else f"'{token}'"
+    found = "end of text" if token.type == _END else f"'{token}'"
     expected = sorted(_terminal_text(name) for name in error.expected)
     if len(expected) > 8:
         return f"unexpected {found}"
@@ -143,7 +153,7 @@ def _bad_token(error: UnexpectedToken, token: Token) -> str:
 @cache
 def _terminal_texts() -> dict[str, str]:
     texts = {term.name: f"'{term.pattern.value}'" for term in _grammar().terminals}
-    words = {"NAME": "a name", "UINT": "a number", "$END": "the end of the text"}
+    words = {"NAME": "a name", "UINT": "a number", _END: "the end of the text"}
     return texts | words | {"C_HEX": "a '0x' number", "BINARY": "a '_b' number"}
 
 

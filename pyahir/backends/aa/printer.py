@@ -15,7 +15,18 @@ from pyahir.backends.aa import types as ty
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["expr_text", "literal_text", "size_text", "statement_lines", "to_text", "type_text"]
+__all__ = [
+    "KEYWORD_MARK",
+    "expr_text",
+    "literal_text",
+    "size_text",
+    "statement_lines",
+    "to_text",
+    "type_text",
+]
+
+KEYWORD_MARK = "$"
+"""The character that begins every keyword."""
 
 _INDENT = "  "
 _DECIMAL_BOUND = 1 << 31

@@ -1,7 +1,7 @@
 """Names of an Aa program: what each one means in each scope, and compile-time sizes.
 
-In: a ``Program``. Out: a ``ProgramScope`` with one ``Scope`` a module and block, holding symbols with
-resolved types where the text declares them. A ``Report`` collects what is wrong.
+In: a ``Program``. Out: a ``ProgramScope`` with one ``Scope`` a module and block, holding symbols,
+with resolved types where the text declares them. A ``Report`` collects what is wrong.
 Not here: the types of expressions (``typing_rules``) and rules about statements (``verify``).
 """
 
@@ -116,7 +116,6 @@ class Scope:
                 return None
             scope = inner[0]
         return scope.symbols.get(path.name)
-
 
 
 @dataclass(slots=True, eq=False)
@@ -384,7 +383,8 @@ class _Builder:
             symbol = inner.symbols.get(export.inner)
             if symbol is None or symbol.kind is not Kind.VARIABLE:
                 self.scopes.report.add(
-                    block.loc, f"found export of '{export.inner}'; accepted: a variable of the block"
+                    block.loc,
+                    f"found export of '{export.inner}'; accepted: a variable of the block",
                 )
             elif export.outer in scope.symbols:
                 self.scopes.report.add(block.loc, f"'{export.outer}' is already defined outside")

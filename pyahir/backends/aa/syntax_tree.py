@@ -53,7 +53,8 @@ class Builder:
         if not isinstance(node, Tree):
             return node
         rule = self._rules.get(node.data)
-        children = [self._build(child) for child in node.children]
+        tree = cast("Tree[Node]", node)
+        children = [self._build(child) for child in tree.children]
         return children if rule is None else rule(self._loc(node.meta), children)
 
     def _loc(self, meta: Meta) -> aa.Loc:
@@ -80,10 +81,10 @@ class Builder:
             loc=loc,
         )
 
-    def _on_simple_kind(self, loc: aa.Loc, c: list[Node]) -> dict[str, object]:
+    def _on_simple_kind(self, loc: aa.Loc, c: list[Node]) -> dict[str, Node]:
         return {"kind": aa.ModuleKind[c[0].type]}
 
-    def _on_pipeline_kind(self, loc: aa.Loc, c: list[Node]) -> dict[str, object]:
+    def _on_pipeline_kind(self, loc: aa.Loc, c: list[Node]) -> dict[str, Node]:
         depth, buffering, full_rate, deterministic = c
         return {
             "kind": aa.ModuleKind.PIPELINE,
@@ -227,13 +228,13 @@ class Builder:
     def _on_delay_mark(self, loc: aa.Loc, c: list[Node]) -> aa.Delay:
         return aa.Delay(str(c[0]), c[1])
 
-    def _on_assignment(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_assignment(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         target, value, buffering, cut_through = c
         cut = cut_through is not None
         parts = {"target": target, "value": value, "buffering": buffering, "cut_through": cut}
         return aa.Assign, parts
 
-    def _on_call(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_call(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         name, arguments, results, buffering = c
         return aa.Call, {
             "module": str(name),
@@ -242,7 +243,7 @@ class Builder:
             "buffering": buffering,
         }
 
-    def _on_split(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_split(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         source, *widths, targets, buffering = c
         return aa.Split, {
             "source": source,
@@ -261,19 +262,19 @@ class Builder:
         guard, (node, arguments) = c
         return node(**arguments, guard=guard, loc=loc)
 
-    def _on_lock(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_lock(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         return aa.Lock, {"mutex": str(c[0])}
 
-    def _on_unlock(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_unlock(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         return aa.Unlock, {"mutex": str(c[0])}
 
-    def _on_sleep(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_sleep(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         return aa.Sleep, {"cycles": c[0]}
 
-    def _on_trace(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_trace(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         return aa.Trace, {"tag": str(c[0]), "index": c[1]}
 
-    def _on_report(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_report(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         condition, tag, title, *items = c
         parts = {"tag": str(tag), "title": str(title), "items": tuple(items)}
         return aa.Report, {**parts, "condition": condition}
@@ -281,7 +282,7 @@ class Builder:
     def _on_report_item(self, loc: aa.Loc, c: list[Node]) -> aa.ReportItem:
         return aa.ReportItem(str(c[0]), c[1])
 
-    def _on_registered_report(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, object]]:
+    def _on_registered_report(self, loc: aa.Loc, c: list[Node]) -> tuple[type, dict[str, Node]]:
         condition, tag, title, *names = c
         items = tuple(aa.ReportItem(str(n), aa.Name(str(n), loc=self._token_loc(n))) for n in names)
         parts = {"tag": str(tag), "title": str(title), "items": items}
@@ -352,9 +353,7 @@ class Builder:
         return aa.SwitchCase(c[0], tuple(c[1]))
 
     def _on_if(self, loc: aa.Loc, c: list[Node]) -> aa.If:
-        return aa.If(
-            condition=c[0], then_body=tuple(c[1]), else_body=tuple(c[2] or ()), loc=loc
-        )
+        return aa.If(condition=c[0], then_body=tuple(c[1]), else_body=tuple(c[2] or ()), loc=loc)
 
     def _on_place(self, loc: aa.Loc, c: list[Node]) -> aa.Place:
         return aa.Place(str(c[0]), loc=loc)

@@ -48,9 +48,7 @@ def _inside(value: object) -> Iterator[object]:
             yield from nodes(value)
 
 
-def scoped(
-    body: Sequence[aa.Statement], scope: Scope
-) -> Iterator[tuple[aa.Statement, Scope]]:
+def scoped(body: Sequence[aa.Statement], scope: Scope) -> Iterator[tuple[aa.Statement, Scope]]:
     """Yield all statements of a body with the scope that each stands in."""
     for statement in body:
         yield statement, scope
@@ -110,9 +108,7 @@ def _find(node: aa.Name | aa.PathName, scope: Scope) -> Symbol | None:
     return scope.find(node.name) if isinstance(node, aa.Name) else scope.find_path(node)
 
 
-def body_blocks(
-    body: Sequence[aa.Statement], scope: Scope, blocking: Mapping[str, bool]
-) -> bool:
+def body_blocks(body: Sequence[aa.Statement], scope: Scope, blocking: Mapping[str, bool]) -> bool:
     """Whether a body may have to wait, or loops: it then runs as a generator."""
     for statement, inner in scoped(body, scope):
         if isinstance(statement, aa.DoPipeline | aa.Merge | aa.Lock):

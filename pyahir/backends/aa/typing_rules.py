@@ -330,9 +330,7 @@ class Typing:
         self, expr: aa.Literal | aa.FloatLiteral | aa.ParamLiteral, expected: ty.Type | None
     ) -> Typed:
         if expected is None:
-            self._error(
-                expr, f"literal '{expr_text(expr)}' has no type here; wrap it in a bitcast"
-            )
+            self._error(expr, f"literal '{expr_text(expr)}' has no type here; wrap it in a bitcast")
             return Typed(expr, ty.UInt(32), number=0)
         match expr:
             case aa.FloatLiteral():
@@ -378,9 +376,7 @@ class Typing:
             number -= 1 << width
         return Typed(expr, expected, number=number)
 
-    def _name(
-        self, expr: aa.Name | aa.PathName, scope: Scope, expected: ty.Type | None
-    ) -> Typed:
+    def _name(self, expr: aa.Name | aa.PathName, scope: Scope, expected: ty.Type | None) -> Typed:
         symbol = scope.find(expr.name) if isinstance(expr, aa.Name) else scope.find_path(expr)
         if symbol is None:
             self._error(expr, f"'{expr_text(expr)}' is not declared")
@@ -543,7 +539,10 @@ class Typing:
         low = self.scopes.size(expr.low, expr.loc)
         width = scalar_width(inner.type)
         if not 0 <= low <= high < width:
-            self._error(expr, f"slice {high} {low} of {width} bits; accepted: {width - 1} >= high >= low >= 0")
+            self._error(
+                expr,
+                f"slice {high} {low} of {width} bits; accepted: {width - 1} >= high >= low >= 0",
+            )
             high, low = max(high, low, 0), max(min(high, low), 0)
         return Typed(expr, ty.UInt(high - low + 1), (inner,), number=low)
 

@@ -1,0 +1,182 @@
+"""The compiler as a function: a model in, the files of a design out.
+
+In: a model file, a module or a quantized graph, and options. Out: ``Compiled``, which knows its
+text, weights and manifest and can write them. No command line here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyahir.backends.aa.files import weights_bytes, write_files
+from pyahir.backends.aa.lower import Design, lower
+from pyahir.backends.aa.packing import pack_memories
+from pyahir.backends.aa.printer import to_text
+from pyahir.backends.aa.verify import verify as verify_aa
+from pyahir.data import check_images
+from pyahir.errors import PlanError, PyahirError
+from pyahir.ir.graph import Graph, Stage
+from pyahir.manifest import build_manifest
+from pyahir.passes.eliminate_exceptions import eliminate_exceptions
+from pyahir.passes.pipeline import SIMPLIFY, Pipeline
+from pyahir.plan.plan import Plan
+from pyahir.plan.search import Options, make_plan
+from pyahir.quant.calibrate import calibrate
+from pyahir.quant.observers import OBSERVERS
+from pyahir.quant.quantize import quantize
+
+if TYPE_CHECKING:
+    import torch
+
+    from pyahir.frontend.source import SourceModel
+
+__all__ = ["CompileOptions", "Compiled", "compile_graph", "compile_module", "quantized_graph"]
+
+Progress = Callable[[int, int], None]
+VERSIONED = ("numpy", "torch", "lark", "networkx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOptions:
+    """How to quantize and what hardware to make.
+
+    ``rounding``: ``exact`` keeps the exceptions that make a requantize equal to its source's float
+    rule everywhere, ``linear`` drops them. ``observer`` and ``calibration`` (float32 images) serve
+    float models only.
+    """
+
+    plan: Options = field(default_factory=Options)
+    rounding: str = "exact"
+    observer: str = "minmax"
+    calibration: npt.NDArray[np.float32] | None = None
+    dump_dir: Path | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compiled:
+    """A design in memory."""
+
+    graph: Graph
+    plan: Plan
+    design: Design
+    text: bytes
+    weights: bytes
+    manifest: dict[str, Any]
+
+    def write(self, path: Path) -> tuple[Path, Path, Path]:
+        """Write ``path`` (.aa), ``.weights`` and ``.json`` together, or nothing."""
+        paths = (path, path.with_suffix(".weights"), path.with_suffix(".json"))
+        if len(set(paths)) < len(paths):
+            raise PlanError(f"{path}: the output is named like its own manifest; end it in .aa")
+        manifest = json.dumps(self.manifest, indent=2, sort_keys=True) + "\n"
+        write_files(dict(zip(paths, (self.text, self.weights, manifest.encode()), strict=True)))
+        return paths
+
+
+def quantized_graph(source: SourceModel, options: CompileOptions) -> Graph:
+    """Give the QUANTIZED graph of a model: imported, or quantized here from calibration data."""
+    graph = source.graph
+    if graph.stage is Stage.FLOAT:
+        if options.calibration is None:
+            raise PyahirError(
+                f"{source.path or source.name}: a float model; give calibration images with "
+                "--calibrate data.npz (an array 'x'), and pyahir quantizes it"
+            )
+        check_images(options.calibration, source.input_shape, "the calibration data")
+        graph = Pipeline(SIMPLIFY).run(graph, dump_dir=options.dump_dir)
+        ranges = calibrate(
+            graph, options.calibration, OBSERVERS[options.observer], progress=options.progress
+        )
+        graph = quantize(graph, ranges)
+    if options.rounding == "linear":
+        graph = eliminate_exceptions(graph)
+    return graph
+
+
+def compile_graph(
+    graph: Graph, options: CompileOptions, provenance: Mapping[str, Any] | None = None
+) -> Compiled:
+    """Plan, lower, verify and print a quantized graph."""
+    plan = make_plan(graph, options.plan)
+    design = lower(plan)
+    verify_aa(design.program, emitted=True)
+    text = to_text(design.program).encode()
+    weights = weights_bytes(pack_memories(plan, design.memories))
+    made_from = {**(provenance or {}), "options": _recorded(options), "versions": _versions()}
+    return Compiled(
+        graph=graph,
+        plan=plan,
+        design=design,
+        text=text,
+        weights=weights,
+        manifest=build_manifest(plan, design, text, weights, made_from),
+    )
+
+
+def provenance_of(source: SourceModel) -> dict[str, Any]:
+    """Say what a design was made from: the file's hash, never its path."""
+    digest = None
+    if source.path is not None:
+        digest = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+    kind = source.kind.name.lower() if source.kind is not None else "module"
+    return {"model_sha256": digest, "kind": kind, "rule": source.engine}
+
+
+def compile_module(
+    module: torch.nn.Module,
+    example: torch.Tensor,
+    *,
+    calibration: npt.NDArray[np.float32] | None = None,
+    multipliers: int | None = None,
+    foldings: Mapping[str, Any] | None = None,
+    rounding: str = "exact",
+    observer: str = "minmax",
+) -> Compiled:
+    """Compile an ``nn.Module``: quantized by PyTorch, or float with ``calibration`` images.
+
+    ``example`` is one input as the module takes it, float32 of shape (1, C, H, W) or (1, I).
+    ``calibration`` is float32 (N, C, H, W). Raises ``PyahirError`` for what cannot be compiled.
+    """
+    from pyahir.frontend.source import from_module
+
+    source = from_module(module, example)
+    plan = Options(foldings=foldings or {})
+    if multipliers is not None:
+        plan = Options(multipliers=multipliers, foldings=foldings or {})
+    options = CompileOptions(
+        plan=plan, rounding=rounding, observer=observer, calibration=calibration
+    )
+    return compile_graph(quantized_graph(source, options), options, provenance_of(source))
+
+
+def _recorded(options: CompileOptions) -> dict[str, Any]:
+    digest = None
+    if options.calibration is not None:
+        digest = hashlib.sha256(options.calibration.tobytes()).hexdigest()
+    return {
+        "multipliers": options.plan.multipliers,
+        "foldings": {
+            name: [folding.pe, folding.simd]
+            for name, folding in sorted(options.plan.foldings.items())
+        },
+        "rounding": options.rounding,
+        "observer": options.observer if digest else None,
+        "calibration_sha256": digest,
+    }
+
+
+def _versions() -> dict[str, str]:
+    from pyahir import __version__
+
+    found = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return {"pyahir": __version__, **found}

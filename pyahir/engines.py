@@ -1,0 +1,146 @@
+"""Runs the engines on one batch and compares them, tensor by tensor.
+
+In: a model, a design, images. Out: ``Comparison``: per pair of engines and per layer, how many
+codes differ and where the first one is. The engines themselves live in their own packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyahir.backends.aa.engine import AaEngine
+from pyahir.data import Images
+from pyahir.errors import PyahirError
+from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
+from pyahir.ir.graph import Graph, Stage
+from pyahir.ir.types import Array, Int
+
+if TYPE_CHECKING:
+    from pyahir.frontend.source import SourceModel
+
+__all__ = ["ENGINES", "Comparison", "Difference", "compare", "run_aa", "run_ir", "run_torch"]
+
+ENGINES = ("torch", "ir", "aa")
+Values = dict[str, Array]  # codes in the model's order: (N, C, H, W) or (N, I)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The first code of a tensor that differs, in row-major order."""
+
+    frame: int
+    channel: int
+    row: int | None
+    column: int | None
+    expected: int
+    actual: int
+
+    def __str__(self) -> str:
+        place = "" if self.row is None else f", row {self.row}, column {self.column}"
+        return (
+            f"frame {self.frame}, channel {self.channel}{place}: "
+            f"{self.expected} expected, {self.actual} found"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One tensor in two engines."""
+
+    left: str
+    right: str
+    layer: str
+    compared: int
+    differing: int
+    first: Difference | None
+
+
+def run_torch(source: SourceModel, images: Images) -> Values:
+    """Run the model file itself in PyTorch."""
+    if source.graph.stage is Stage.FLOAT:
+        raise PyahirError(
+            f"{source.path or source.name}: the engine torch has no integers for a float model; "
+            "compare --engines ir,aa, and float with quantized accuracy by 'pyahir evaluate'"
+        )
+    return {
+        name: values
+        for name, values in source.run(images).items()
+        if values.dtype.kind in "iu"
+    }
+
+
+def input_codes(graph: Graph, images: Images) -> Array:
+    """Quantize images (N, C, H, W) as the host does; give codes in the graph's layout."""
+    kind = graph.inputs[0].type
+    return quantize(from_nchw(images, kind), kind)
+
+
+def run_ir(graph: Graph, codes: Array) -> Values:
+    """Run the golden model; every activation, not the accumulators."""
+    types = graph.types()
+    names = [
+        item.name
+        for item in (*graph.inputs, *graph.nodes)
+        if isinstance(item.type.element, Int) and item.type.quantization is not None
+    ]
+    found = Evaluator(graph).run(codes, keep=names)
+    return {name: to_nchw(values, types[name]) for name, values in found.items()}
+
+
+def run_aa(
+    path: Path, codes: Array, *, progress: Callable[[int, int], None] | None = None
+) -> Values:
+    """Run the written design in the Aa interpreter, frame after frame, weights loaded once."""
+    engine = AaEngine.open(path)
+    layers = {item["name"]: item for item in engine.layers}
+    parts: list[Values] = []
+    for frame in range(len(codes)):
+        parts.append(engine.run(codes[frame : frame + 1], keep=layers.keys()))
+        if progress is not None:
+            progress(frame + 1, len(codes))
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {
+        name: np.moveaxis(values, -1, 1) if layers[name]["layout"] == "nhwc" else values
+        for name, values in found.items()
+    }
+
+
+def compare(results: Mapping[str, Values], order: Sequence[str]) -> list[Comparison]:
+    """Compare each engine with the one before it, on the layers that both have."""
+    found: list[Comparison] = []
+    for left, right in pairwise(results):
+        common = results[left].keys() & results[right].keys()
+        if not common:
+            raise PyahirError(f"{left} and {right} have no layer in common: different models?")
+        found += [
+            _compare(left, right, layer, results[left][layer], results[right][layer])
+            for layer in order
+            if layer in common
+        ]
+    return found
+
+
+def _compare(left: str, right: str, layer: str, expected: Array, actual: Array) -> Comparison:
+    if expected.shape != actual.shape:
+        raise PyahirError(
+            f"{layer}: {left} has shape {expected.shape}, {right} {actual.shape}: different models?"
+        )
+    places = np.argwhere(expected != actual)
+    first = None
+    if len(places):
+        place = tuple(places[0].tolist())
+        spatial = place[2:] if len(place) == 4 else (None, None)
+        first = Difference(
+            frame=place[0], channel=place[1], row=spatial[0], column=spatial[1],
+            expected=int(expected[place]), actual=int(actual[place]),
+        )
+    return Comparison(
+        left=left, right=right, layer=layer, compared=expected.size, differing=len(places),
+        first=first,
+    )

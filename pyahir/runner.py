@@ -1,0 +1,161 @@
+"""What the commands do with engines: run one, compare several, measure accuracy."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyahir import tables
+from pyahir.backends.aa.engine import AaEngine
+from pyahir.backends.aa.files import write_files
+from pyahir.compiler import CompileOptions, compile_graph, provenance_of, quantized_graph
+from pyahir.data import Images, Labels, load_images
+from pyahir.engines import Comparison, Values, compare, input_codes, run_aa, run_ir, run_torch
+from pyahir.errors import DataError, PyahirError
+from pyahir.ir.eval import Evaluator, dequantize, from_nchw, quantize, to_nchw
+from pyahir.ir.graph import Graph, Stage
+from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
+
+if TYPE_CHECKING:
+    from pyahir.frontend.source import SourceModel
+
+__all__ = ["evaluate", "is_design", "run_design", "run_model", "save_array", "verify"]
+
+
+def is_design(path: Path) -> bool:
+    """Tell a compiled design from a model file: it is text, and its manifest lies beside it."""
+    try:
+        head = path.open("rb").read(64)
+    except OSError:
+        return False
+    return path.with_suffix(".json").is_file() and head.isascii() and b"\0" not in head
+
+
+def save_array(path: Path, array: Array) -> None:
+    """Write an ``.npy`` file, whole or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_files({path: buffer.getvalue()})
+
+
+def run_design(path: Path, engine: str, images_path: Path, *, codes: bool) -> Array:
+    """Run a compiled design; its manifest says how to quantize images."""
+    if engine != "aa":
+        raise PyahirError(
+            f"{path}: a compiled design runs in the engine aa; "
+            f"give the model file to run it in {engine}"
+        )
+    opened = AaEngine.open(path)
+    source = _stream_type(opened.files.manifest["input"])
+    shape = to_nchw(np.empty((1, *source.shape[1:])), source).shape[1:]
+    images = load_images(images_path, shape)
+    found = opened.run(quantize(from_nchw(images, source), source))
+    output = opened.files.manifest["output"]
+    return _result(found[output["name"]], _stream_type(output), codes=codes)
+
+
+def _stream_type(row: dict[str, Any]) -> TensorType:
+    try:
+        return TensorType(
+            shape=(1, *row["shape"]),
+            element=Int(8, signed=False),
+            layout=Layout(row["layout"]),
+            quantization=Affine(scale=row["scale"], zero_point=row["zero_point"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the manifest has no valid stream ({error}): compile again") from None
+
+
+def _result(values: Array, kind: TensorType, *, codes: bool) -> Array:
+    ordered = to_nchw(values, kind)
+    return np.ascontiguousarray(ordered if codes else dequantize(ordered, kind))
+
+
+def run_model(
+    source: SourceModel, options: CompileOptions, engine: str, images_path: Path, *, codes: bool
+) -> Array:
+    """Run a model file in one engine; real numbers, or codes."""
+    import tempfile
+
+    images = load_images(images_path, source.input_shape)
+    if engine == "torch" and source.graph.stage is Stage.FLOAT and not codes:
+        return source.run(images)[source.graph.outputs[0]]
+    graph = quantized_graph(source, options)
+    with tempfile.TemporaryDirectory(prefix="pyahir-") as folder:
+        values = _engine_values(engine, source, graph, options, images, None, Path(folder))
+    output = graph.outputs[0]
+    kind = graph.types()[output]
+    found = values[output]
+    return np.ascontiguousarray(found if codes else dequantize(found, kind))
+
+
+def _engine_values(
+    engine: str, source: SourceModel, graph: Graph, options: CompileOptions, images: Images,
+    design: Path | None, folder: Path,
+) -> Values:
+    if engine == "torch":
+        return run_torch(source, images)
+    codes = input_codes(graph, images)
+    if engine == "ir":
+        return run_ir(graph, codes)
+    if design is None:
+        design = folder / f"{graph.name}.aa"
+        compile_graph(graph, options, provenance_of(source)).write(design)
+    return run_aa(design, codes, progress=tables.progress("aa"))
+
+
+def verify(
+    source: SourceModel, options: CompileOptions, engines: Sequence[str], images: Images,
+    design: Path | None, folder: Path,
+) -> list[Comparison]:
+    """Run ``engines`` on ``images`` and compare each with the one before it."""
+    graph = quantized_graph(source, options)
+    results = {
+        engine: _engine_values(engine, source, graph, options, images, design, folder)
+        for engine in engines
+    }
+    order = [item.name for item in (*graph.inputs, *graph.nodes)]
+    return compare(results, order)
+
+
+def evaluate(
+    source: SourceModel, options: CompileOptions, images: Images, labels: Labels,
+    reference: SourceModel | None,
+) -> list[dict[str, Any]]:
+    """Measure accuracy: the float model where there is one, PyTorch's and pyahir's integers."""
+    rows: list[dict[str, Any]] = []
+    for model in (reference, source):
+        if model is None:
+            continue
+        output = model.graph.outputs[0]
+        what = "float" if model.graph.stage is Stage.FLOAT else f"uint8, {model.engine}"
+        rows.append(
+            _accuracy(f"torch ({what})", lambda m=model, o=output: m.run(images, keep=[o])[o], labels)
+        )
+    if source.graph.stage is Stage.FLOAT and options.calibration is None:
+        return rows
+    graph = quantized_graph(source, options)
+    evaluator = Evaluator(graph)
+    codes = input_codes(graph, images)
+    rows.append(
+        _accuracy("pyahir (uint8 golden model)", lambda: evaluator.run(codes)[graph.outputs[0]], labels)
+    )
+    return rows
+
+
+def _accuracy(model: str, run: Callable[[], Array], labels: Labels) -> dict[str, Any]:
+    start = time.perf_counter()
+    scores = run()
+    seconds = time.perf_counter() - start
+    correct = int((scores.reshape(len(scores), -1).argmax(axis=1) == labels).sum())
+    return {
+        "model": model,
+        "correct": correct,
+        "accuracy": correct / len(labels),
+        "images_per_second": len(labels) / seconds,
+    }

@@ -1,0 +1,130 @@
+"""What a person reads on the terminal: tables, progress, verdicts. Numbers come from elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pyahir.engines import Comparison
+
+__all__ = [
+    "comparison_json",
+    "progress",
+    "show_accuracy",
+    "show_comparison",
+    "show_design",
+    "verdict",
+]
+
+
+def _console() -> Console:
+    """Print to standard output, with room for whole rows when it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 110, soft_wrap=False)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    return table
+
+
+def show_design(manifest: Mapping[str, Any]) -> None:
+    """Print the layers of a design with what the plan predicts."""
+    columns = ("layer", "kind", "pe x simd", "MACs", "multipliers", "cycles", "memory bits", "exceptions")
+    table = _table(f"{manifest['name']}: predicted per frame", columns)
+    for row in manifest["layers"]:
+        folding = f"{row['pe']} x {row['simd']}" if row["multipliers"] else "-"
+        figures = (row[key] for key in ("macs", "multipliers", "cycles", "memory_bits", "exceptions"))
+        table.add_row(row["name"], row["kind"], folding, *(f"{figure:,}" for figure in figures))
+    totals = manifest["totals"]
+    table.add_section()
+    figures = (
+        totals[key] for key in ("macs", "multipliers", "cycles_per_frame", "memory_bits", "exceptions")
+    )
+    table.add_row("all", "", "", *(f"{figure:,}" for figure in figures))
+    _console().print(table)
+
+
+def show_comparison(found: Sequence[Comparison]) -> None:
+    """Print, per pair of engines and layer, how many codes were compared and differ."""
+    table = _table("differing integers", ("layer", "engines", "compared", "differing"))
+    pair = None
+    for item in found:
+        if pair not in (None, (item.left, item.right)):
+            table.add_section()
+        pair = (item.left, item.right)
+        style = "red" if item.differing else None
+        table.add_row(
+            item.layer, f"{item.left} = {item.right}", f"{item.compared:,}",
+            f"{item.differing:,}", style=style,
+        )
+    _console().print(table)
+
+
+def verdict(
+    found: Sequence[Comparison], engines: Sequence[str], compared: int, differing: int, frames: int
+) -> str:
+    """Give the last line of ``verify``."""
+    names = " = ".join(engines)
+    if not differing:
+        return f"verify: PASSED: {names}: {compared:,} values on {frames} frames, 0 differ"
+    worst = next(item for item in found if item.differing)
+    return (
+        f"verify: FAILED: {differing:,} of {compared:,} values differ; first in {worst.layer} "
+        f"({worst.left} against {worst.right}), {worst.first}"
+    )
+
+
+def comparison_json(found: Sequence[Comparison], frames: int) -> dict[str, Any]:
+    """Give the comparison in JSON types."""
+    return {
+        "frames": frames,
+        "compared": sum(item.compared for item in found),
+        "differing": sum(item.differing for item in found),
+        "layers": [
+            {
+                "layer": item.layer,
+                "engines": [item.left, item.right],
+                "compared": item.compared,
+                "differing": item.differing,
+                "first": str(item.first) if item.first else None,
+            }
+            for item in found
+        ],
+    }
+
+
+def show_accuracy(rows: Sequence[Mapping[str, Any]], images: int) -> None:
+    """Print accuracy per engine."""
+    table = _table(f"accuracy on {images:,} images", ("model", "correct", "accuracy", "images/s"))
+    for row in rows:
+        table.add_row(
+            row["model"], f"{row['correct']:,}", f"{100 * row['accuracy']:.2f} %",
+            f"{row['images_per_second']:,.0f}",
+        )
+    _console().print(table)
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Give a callback (done, total) that draws a bar on standard error while work goes on."""
+    bar = Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )
+    task = bar.add_task(what, total=None)
+
+    def update(done: int, total: int) -> None:
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+
+    return update
