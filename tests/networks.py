@@ -117,8 +117,9 @@ def lenet(seed: int = 0, rule: str = "fbgemm") -> Chain:
 def small(seed: int = 0) -> Chain:
     """A network with one layer of each kind that simulates in milliseconds."""
     chain = Chain((6, 6, 2), seed=seed, zero_point=3)
-    chain.conv(4, Conv2d(kernel_size=(3, 3), padding=(1, 1, 1, 1)))
-    chain.plain("pool", MaxPool2d(kernel_size=(2, 2), stride=(2, 2)))
+    chain.conv(4, Conv2d(kernel_size=(3, 3), padding=(1, 1, 1, 1)), relu=False)
+    pool = MaxPool2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+    chain.plain("pool", pool)
     chain.plain("flat", Flatten())
     chain.linear(3, relu=False)
     return chain

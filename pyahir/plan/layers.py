@@ -39,6 +39,8 @@ class Rescale:
     exceptions: Int64
     low: int
     high: int
+    tie_bits: int = 0
+    tie_parity: int = 0
 
     @property
     def slots(self) -> int:
@@ -241,6 +243,7 @@ def _uncentered(
     return Rescale(
         multiplier=multiplier, offset=offset - multiplier * center, shift=op.shift,
         quant_min=clamp[0], quant_max=clamp[1], exceptions=shifted, low=low, high=high,
+        tie_bits=op.tie_bits, tie_parity=op.tie_parity,
     )
 
 
@@ -249,6 +252,8 @@ def _still_needed(
 ) -> Int64:
     """Keep the exceptions that a following clamp (ReLU) does not hide, with what is left of each."""
     channel, acc, delta = exceptions.T
+    if op.tie_bits:
+        return exceptions
     code = np.clip((acc * multiplier[channel] + offset[channel]) >> op.shift, op.quant_min, op.quant_max)
     change = np.clip(code + delta, *clamp) - np.clip(code, *clamp)
     kept = exceptions[change != 0].copy()

@@ -11,8 +11,8 @@ from pyahir.ir.graph import Loc
 from pyahir.ir.ops import Conv2d, Linear, Requantize, SumPool2d
 from pyahir.ir.ranges import accumulator_bounds, signed_width
 from pyahir.ir.types import Affine, Array
-from pyahir.quant.requantize import Fit, fit
-from pyahir.quant.rules import SourceRule
+from pyahir.quant.requantize import Fit, fit, fit_average
+from pyahir.quant.rules import AveragePool, SourceRule
 
 __all__ = ["Target", "add_accumulator", "add_requantize", "requantize_by_rule"]
 
@@ -51,7 +51,12 @@ def requantize_by_rule(
     constants = {item.name: item.array for item in builder.constants}
     weight = constants[node.inputs[1]] if len(node.inputs) > 1 else None
     low, high = accumulator_bounds(node.op, builder.types[node.inputs[0]], weight)
-    found = fit(rule, low, high, target.quant_min, target.quant_max)
+    if isinstance(rule, AveragePool):
+        assert isinstance(node.op, SumPool2d)
+        taps = node.op.kernel_size[0] * node.op.kernel_size[1]
+        found = fit_average(rule, taps, int(low.min()), int(high.max()))
+    else:
+        found = fit(rule, low, high, target.quant_min, target.quant_max)
     return add_requantize(builder, name, acc, found, target, loc)
 
 
@@ -65,6 +70,8 @@ def add_requantize(
         quant_max=target.quant_max,
         scale=target.quantization.scale,
         zero_point=target.quantization.zero_point,
+        tie_bits=found.tie_bits,
+        tie_parity=found.tie_parity,
     )
     operands = [
         acc,

@@ -13,23 +13,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pyahir.quant.rules import SourceRule
+from pyahir.quant.rules import AveragePool, SourceRule
 
-__all__ = ["Fit", "fit", "integer_steps", "own_fit", "rule_steps"]
+__all__ = ["Fit", "fit", "fit_average", "integer_steps", "own_fit", "rule_steps"]
 
 Int64 = npt.NDArray[np.int64]
 MULTIPLIER_BITS = 31
+AVERAGE_SHIFT = 24
 CANDIDATES = 129
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """``multiplier`` and ``offset`` of shape (C,), ``exceptions`` of shape (E, 3)."""
+    """``multiplier`` and ``offset`` of shape (C,), ``exceptions`` of shape (E, 3); see Requantize."""
 
     multiplier: Int64
     offset: Int64
     shift: int
     exceptions: Int64
+    tie_bits: int = 0
+    tie_parity: int = 0
 
 
 def rule_steps(rule: SourceRule, low: Int64, high: Int64, codes: Int64) -> Int64:
@@ -98,6 +101,42 @@ def fit(
         shift=shift,
         exceptions=_exceptions(steps, actual),
     )
+
+
+def fit_average(rule: AveragePool, taps: int, low: int, high: int) -> Fit:
+    """Choose the integers of an average over ``taps`` elements, all sums ``low`` to ``high`` tried.
+
+    An even number of taps meets ties, which the float rules round to even: the fit has tie bits
+    then, and one parity for the layer, the one that leaves the fewest exceptions.
+    """
+    shift = (taps - 1).bit_length() if taps & (taps - 1) == 0 else AVERAGE_SHIFT
+    multiplier = -(-(1 << shift) // taps)
+    tie_bits = 0 if taps % 2 else min(shift, (2 * taps).bit_length())
+    offset = (rule.zero_point << shift) + (1 << shift >> 1)
+    if tie_bits < shift:  # the quotient is rounded: put the ties in the middle of their window
+        offset += (1 << (shift - tie_bits) >> 1) if tie_bits else 0
+    sums = np.arange(low, high + 1, dtype=np.int64)
+    expected = np.clip(rule(np.broadcast_to(sums, (rule.channels, len(sums)))), 0, 255)
+    scaled = sums * multiplier + offset
+    behind = (scaled >> (shift - tie_bits)) & ((1 << tie_bits) - 1)
+    found: list[Fit] = []
+    for parity in (0, 1) if tie_bits else (0,):
+        code = scaled >> shift
+        if tie_bits:
+            code = code - ((behind == 0) & ((code & 1) != parity))
+        change = expected - np.clip(code, 0, 255)
+        channel, place = np.nonzero(change)
+        found.append(
+            Fit(
+                multiplier=np.full(rule.channels, multiplier, np.int64),
+                offset=np.full(rule.channels, offset, np.int64),
+                shift=shift,
+                exceptions=np.stack([channel, sums[place], change[channel, place]], axis=1),
+                tie_bits=tie_bits,
+                tie_parity=parity,
+            )
+        )
+    return min(found, key=lambda item: len(item.exceptions))
 
 
 def own_fit(real: npt.NDArray[np.float64], bias: Int64, zero_point: int, largest: int) -> Fit:

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from pyahir.ir.eval.boundary import fused_multiply_add
 
-__all__ = ["AveragePool", "Exact", "Fbgemm", "PoolForm", "Qnnpack", "SourceRule"]
+__all__ = [
+    "AveragePool",
+    "Decomposed",
+    "Exact",
+    "Fbgemm",
+    "PoolForm",
+    "Qnnpack",
+    "RawAverage",
+    "SourceRule",
+]
 
 Int64 = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
@@ -151,3 +160,48 @@ class Exact:
     def __call__(self, acc: Int64) -> Int64:
         product = (acc + self.bias[:, None]).astype(np.float64) * self.real[:, None]
         return np.rint(product).astype(np.int64) + self.zero_point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decomposed:
+    """``rne((acc * aw + bias) * inverse) + zp``, evaluated in float64: PT2E's reference semantics.
+
+    torch computes the bracket with float32 kernels that differ from machine to machine; this is
+    the real result that they approximate, so codes within 1e-4 of a tie may differ by one.
+    """
+
+    act_times_weight: npt.NDArray[np.float64]
+    bias: Float32s
+    inverse: np.float32
+    zero_point: int
+
+    @property
+    def channels(self) -> int:
+        return len(self.bias)
+
+    def slope(self) -> npt.NDArray[np.float64]:
+        return self.act_times_weight * float(self.inverse)
+
+    def __call__(self, acc: Int64) -> Int64:
+        product = acc.astype(np.float64) * self.act_times_weight[:, None]
+        real = (product + self.bias.astype(np.float64)[:, None]) * float(self.inverse)
+        return np.rint(real).astype(np.int64) + self.zero_point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAverage:
+    """``rne(float(sum of codes) * factor)``: torch's adaptive average of an NCHW tensor.
+
+    The accumulator is the sum of ``x - zp`` over ``count`` codes: the sum is ``acc + count * zp``.
+    """
+
+    factor: np.float32
+    zero_point: int
+    count: int
+    channels: int
+
+    def slope(self) -> npt.NDArray[np.float64]:
+        return np.full(self.channels, float(self.factor))
+
+    def __call__(self, acc: Int64) -> Int64:
+        return _rne((acc + self.count * self.zero_point).astype(np.float32) * self.factor)

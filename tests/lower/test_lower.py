@@ -13,6 +13,7 @@ from pyahir.backends.aa.parser import parse
 from pyahir.compiler import CompileOptions, compile_graph
 from pyahir.errors import PlanError
 from pyahir.ir.ops import Conv2d, SumPool2d
+from pyahir.passes.eliminate_exceptions import eliminate_exceptions
 from pyahir.plan.folding import Folding, divisors
 from pyahir.plan.layers import LayerKind, layers_of
 from pyahir.plan.search import Options
@@ -87,7 +88,8 @@ def test_text_does_not_grow_with_the_weights(tmp_path: Path) -> None:
         chain = Chain((inputs,))
         chain.linear(64)
         options = CompileOptions(plan=Options(foldings={"fc1": folding}))
-        return compile_graph(chain.graph(), options).text.count(b"\n")
+        graph = eliminate_exceptions(chain.graph())  # their number follows the weights' values
+        return compile_graph(graph, options).text.count(b"\n")
 
     base = lines(256, Folding(pe=8, simd=8))
     assert lines(4096, Folding(pe=8, simd=8)) == base

@@ -180,7 +180,7 @@ class ExprCoder:
                 shifted = f"({inner.text} >> {low})" if low else inner.text
                 if inner.low >= 0 and inner.high >> low <= mask:
                     return Code(shifted, 0, inner.high >> low)
-                return Code(f"({shifted} & {mask})", 0, mask)
+                return Code(f"({shifted} & {mask:#x})", 0, mask)
             case aa.BitMap(_, pairs):
                 name = self.env.temporary(self.pattern(typed.operands[0]).text)
                 moves = [f"(({name} >> {source} & 1) << {target})" for source, target in pairs]
@@ -263,14 +263,14 @@ class ExprCoder:
         if symbol.kind is not Kind.STORAGE:
             base = self._object(Typed(node.base, symbol.type or typed.type, symbol=symbol))
             _, low, width = self.word_index(typed)
-            text = f"({base.text} >> {low} & {(1 << width) - 1})"
+            text = f"({base.text} >> {low} & {(1 << width) - 1:#x})"
         else:
             index, low, width = self.word_index(typed)
             text = self.env.load(symbol, index, node.loc)
             _, word = array_parts(symbol.type or typed.type)
             if scalar_width(word) == width:
                 return Code(text, *bounds(typed.type))
-            text = f"({text} >> {low} & {(1 << width) - 1})"
+            text = f"({text} >> {low} & {(1 << width) - 1:#x})"
         return wrapped(Code(text, 0, (1 << width) - 1), typed.type)
 
     def _address(self, target: Typed) -> Code:
@@ -357,7 +357,7 @@ class ExprCoder:
         turn = "" if op is aa.BinaryOp.ROTATE_LEFT else "-"
         count = self.env.temporary(f"{turn}({amount.text}) % {width}")
         mask = (1 << width) - 1
-        text = f"(({bits} << {count} | {bits} >> {width} - {count}) & {mask})"
+        text = f"(({bits} << {count} | {bits} >> {width} - {count}) & {mask:#x})"
         return Code(text, 0, mask)
 
     def _float(self, op: aa.BinaryOp, left: Typed, right: Typed, type_: ty.Float) -> Code:
@@ -413,7 +413,7 @@ class ExprCoder:
             case aa.BitReduceOp.OR:
                 return Code(f"({bits} != 0)", 0, 1)
             case aa.BitReduceOp.AND:
-                return Code(f"({bits} == {(1 << scalar_width(operand.type)) - 1})", 0, 1)
+                return Code(f"({bits} == {(1 << scalar_width(operand.type)) - 1:#x})", 0, 1)
             case aa.BitReduceOp.XOR:
                 return Code(f"(int({bits}).bit_count() & 1)", 0, 1)
             case _:

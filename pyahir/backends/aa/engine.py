@@ -20,6 +20,8 @@ from pyahir.ir.types import Array
 
 __all__ = ["AaEngine"]
 
+PATIENCE = 100_000  # steps that a design may take to come to rest, beyond ten times its run
+
 
 class AaEngine:
     """A design that can be run; weights are loaded with the first frames, as in hardware."""
@@ -62,7 +64,8 @@ class AaEngine:
             inputs, {output["pipe"]: counts[output["pipe"]]}, taps=taps, order_seed=order_seed
         )
         # A later layer may not need the last words of a frame: let those come to rest as well.
-        rest = self.simulator.run({}, {}, taps=taps, order_seed=order_seed)
+        limit = 10 * result.steps + PATIENCE
+        rest = self.simulator.run({}, {}, taps=taps, order_seed=order_seed, max_steps=limit)
         found: dict[str, Array] = {}
         for item in wanted:
             pipe = item["pipe"]

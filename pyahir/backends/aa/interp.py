@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import networkx as nx
 
@@ -374,18 +374,19 @@ class Simulator:
             )
         scope = self._scopes.modules[module]
         states = [self._argument(scope, argument) for argument in declared.inputs]
-        values = [state.decode(arg) for state, arg in zip(states, args, strict=True)]
+        patterns = [state.decode(arg) for state, arg in zip(states, args, strict=True)]
         key = module.replace(".", "_dot_")
         make: Callable[[], Callable[..., object]] = self._shared.names[f"make_{key}"]  # pyright: ignore[reportAssignmentType] (made by exec)
         shared: Callable[..., object] = self._shared.names.get(f"shared_{key}") or make()  # pyright: ignore[reportAssignmentType] (made by exec)
-        outcome = shared(*values)
+        outcome = shared(*patterns)
         if self._shared.blocking[module]:
             task = _Task(module, outcome)  # pyright: ignore[reportArgumentType] (a generator when blocking)
             self._loop({}, {}, None, None, [task, *self._tasks], task)
             outcome = task.result
         assert isinstance(outcome, tuple)
+        values = cast("tuple[int, ...]", outcome)
         results = [self._argument(scope, argument) for argument in declared.outputs]
-        return tuple(state.encode(value) for state, value in zip(results, outcome, strict=True))
+        return tuple(state.encode(value) for state, value in zip(results, values, strict=True))
 
     def _argument(self, scope: Scope, argument: aa.Argument) -> PipeState:
         """Describe an argument as a pipe of its type, for its bit patterns."""

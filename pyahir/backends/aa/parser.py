@@ -30,8 +30,8 @@ __all__ = ["parse"]
 _HERE = Path(__file__).parent
 _WORD_AFTER = re.compile(r"_[A-Za-z0-9_.]*")
 _WORD_BEFORE = re.compile(r"_[A-Za-z0-9_.]*\Z")
-_KEYWORD_AFTER = re.compile(re.escape(KEYWORD_MARK) + r"[A-Za-z0-9_]*")
-_KEYWORD_BEFORE = re.compile(_KEYWORD_AFTER.pattern + r"\Z")
+_KEYWORD = re.compile(re.escape(KEYWORD_MARK) + r"[A-Za-z0-9_]*")
+_COMMENT = re.compile(r"//[^\n]*")
 _END = f"{KEYWORD_MARK}END"
 _LITERAL = re.compile(r"_(b[01]+|h[0-9A-Fa-f]+)")
 
@@ -47,6 +47,10 @@ def parse(text: str, file: str = "<text>") -> aa.Program:
     except UnexpectedToken as error:
         token = cast("Token", error.token)
         position = len(text) if token.type == _END else (token.start_pos or 0)
+        unknown = _unknown_keyword(text, position)
+        if unknown is not None:
+            message = f"unknown keyword '{unknown.group()}'"
+            raise _error(text, file, unknown.start(), message) from None
         message = _bad_text(text, position) or _bad_token(error, token)
         raise _error(text, file, position, message) from None
     return Builder(file).program(tree)
@@ -98,18 +102,26 @@ def _error(text: str, file: str, position: int, message: str) -> AaError:
     return AaError(f"{file}:{line}:{column}: {message}\n  {source}\n  {caret}")
 
 
+def _unknown_keyword(text: str, position: int) -> re.Match[str] | None:
+    """Find a keyword that was read as a shorter one and a name, up to the position."""
+    known = _terminal_texts().values()
+    code = _COMMENT.sub(lambda comment: " " * len(comment.group()), text)
+    for keyword in _KEYWORD.finditer(code):
+        if keyword.start() > position:
+            return None
+        if f"'{keyword.group()}'" not in known:
+            return keyword
+    return None
+
+
 def _bad_text(text: str, position: int) -> str | None:
     """Name mistakes that the tokens before or at the position show by themselves."""
     if text.startswith("//", position):
         return "a comment on the last line needs a newline at its end"
-    before = text[max(0, position - 80) : position]
-    keyword = _KEYWORD_BEFORE.search(before) if _adjacent(text, position) else None
-    keyword = _KEYWORD_AFTER.match(text, position - len(keyword.group()) if keyword else position)
-    if keyword and f"'{keyword.group()}'" not in _terminal_texts().values():
-        return f"unknown keyword '{keyword.group()}'"
     word = _WORD_AFTER.match(text, position)
     if word and not _LITERAL.fullmatch(word.group()) and not word.group().startswith("_f"):
         return f"identifier '{word.group()}' begins with '_'"
+    before = text[max(0, position - 80) : position]
     if (start := _WORD_BEFORE.search(before)) and _adjacent(text, position):
         rest = re.match(r"[A-Za-z0-9_.]*", text[position:])
         assert rest is not None
@@ -130,7 +142,7 @@ def _bad_character(text: str, position: int) -> str:
         if word.group().startswith("_f"):
             return "a float literal is one digit, a point, digits, e, a sign, digits: _f1.5e+0"
         return f"identifier '{word.group()}' begins with '_'"
-    if found == KEYWORD_MARK and (keyword := _KEYWORD_AFTER.match(text, position)):
+    if found == KEYWORD_MARK and (keyword := _KEYWORD.match(text, position)):
         return f"unknown keyword '{keyword.group()}'"
     if found == ";":
         return "there is no statement separator: remove ';'"

@@ -74,7 +74,7 @@ class Builder:
             declarations=tuple(_flatten(declarations)),
             body=None if statements is None else tuple(statements),
             attributes=tuple(attributes),
-            **(kind or {}),
+            **cast("dict[str, Node]", kind or {}),
             role=aa.ModuleRole[role.type] if role else aa.ModuleRole.SHARED,
             noopt=noopt is not None,
             use_once=use_once is not None,

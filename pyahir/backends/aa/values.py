@@ -72,7 +72,7 @@ class PipeState:
 
     def decode(self, pattern: int) -> int:
         """Turn the bits of an item into its value."""
-        pattern %= 1 << self.width
+        pattern = int(pattern) % (1 << self.width)
         return pattern - (1 << self.width) if self.signed and pattern >> self.width - 1 else pattern
 
     def encode(self, value: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from pyahir.ir.eval.core import integer_dtype
 from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
 
 __all__ = ["dequantize", "from_nchw", "fused_multiply_add", "quantize", "to_nchw"]
@@ -20,7 +21,7 @@ def quantize(real: npt.NDArray[np.float32], kind: TensorType) -> Array:
         real, inverse(kind.quantization), np.float32(kind.zero_point)
     )
     code = np.clip(np.rint(fused.astype(np.float64)), kind.element.min, kind.element.max)
-    return code.astype(np.uint8 if kind.element.width <= 8 else np.int64)
+    return code.astype(integer_dtype(kind.element))
 
 
 def inverse(quantization: Affine) -> np.float32:

@@ -52,9 +52,9 @@ def max_pool2d(op: MaxPool2d, context: Context) -> Kernel:
 @evaluates(SumPool2d)
 def sum_pool2d(op: SumPool2d, context: Context) -> Kernel:
     taps = op.kernel_size[0] * op.kernel_size[1]
-    carrier(taps << 8, context.node.name)
+    dtype = carrier(taps << 8, context.node.name)
     buffers, size = Buffers(), context.node.type.spatial
-    return lambda x: _reduce(op, x, np.add, 0.0, buffers, size)
+    return lambda x: _reduce(op, x.astype(dtype, copy=False), np.add, 0.0, buffers, size)
 
 
 @evaluates(AvgPool2d)

@@ -34,7 +34,11 @@ class ExactRequantize:
     def __call__(self, acc: Int64, channel: Int64) -> Int64:
         """Give the code of each accumulator; ``acc`` and ``channel`` are flat arrays."""
         scaled = acc * self.multiplier[channel] + self.offset[channel]
-        code = np.clip(scaled >> self.op.shift, self.op.quant_min, self.op.quant_max)
+        shifted = scaled >> self.op.shift
+        if self.op.tie_bits:
+            behind = (scaled >> (self.op.shift - self.op.tie_bits)) & ((1 << self.op.tie_bits) - 1)
+            shifted -= (behind == 0) & ((shifted & 1) != self.op.tie_parity)
+        code = np.clip(shifted, self.op.quant_min, self.op.quant_max)
         if self._keys.size:
             key = self._key(channel, acc)
             place = np.minimum(np.searchsorted(self._keys, key), self._keys.size - 1)
@@ -52,7 +56,7 @@ def requantize(op: Requantize, context: Context) -> Kernel:
     bound = max(-acc.min, acc.max)
     dtype = np.float32 if bound < 1 << 24 else np.float64
     form = _FloatForm(exact, parts[2], bound, dtype)
-    return form.kernel if form.margin < 0.2 else _exact_kernel(exact)
+    return form.kernel if form.margin < 0.2 and not op.tie_bits else _exact_kernel(exact)
 
 
 def _exact_kernel(exact: ExactRequantize) -> Kernel:
@@ -112,10 +116,18 @@ class _FloatForm:
 
 
 def _reach(exact: ExactRequantize, exceptions: Array) -> float:
-    """Give the distance of the farthest exception from the step that it moves."""
+    """Give the distance of the farthest exception from the step that it moves; 1 is too far.
+
+    That is so where the clamp of the kernel would hide the step: half a code beyond the limits.
+    """
     if not len(exceptions):
         return 0.0
     channel, acc, _ = exceptions.astype(np.int64).T
     scaled = acc * exact.multiplier[channel] + exact.offset[channel]
+    half = 1 << exact.op.shift >> 1
+    lowest = (exact.op.quant_min << exact.op.shift) + half
+    highest = (exact.op.quant_max << exact.op.shift) + half
+    if np.any((scaled <= lowest) | (scaled >= highest)):
+        return 1.0
     fraction = (scaled & ((1 << exact.op.shift) - 1)) * 2.0**-exact.op.shift
     return float(np.minimum(fraction, 1.0 - fraction).max())

@@ -64,7 +64,7 @@ class Clamp(Op):
         if not isinstance(x.element, Float32):
             require(x.quantization is not None, f"clamp takes quantized integers, not {x}")
             require(
-                self.minimum == int(self.minimum) and self.maximum == int(self.maximum),
+                float(self.minimum).is_integer() and float(self.maximum).is_integer(),
                 "the limits of an integer clamp are integers",
             )
         return x

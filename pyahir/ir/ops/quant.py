@@ -16,7 +16,9 @@ __all__ = ["Requantize"]
 class Requantize(Op):
     """``y = clamp((acc * M[c] + B[c]) >> shift, quant_min, quant_max) + d(c, acc)``.
 
-    The shift is arithmetic (floor). Operands: the accumulator, M and B of shape (C,) as int64, and
+    The shift is arithmetic (floor). With ``tie_bits`` > 0 the result of the shift is one less where
+    the first ``tie_bits`` bits behind the point are all 0 (B holds the half, so this is a tie)
+    and its last bit is not ``tie_parity``: round half to even, for divisions that meet ties. Operands: the accumulator, M and B of shape (C,) as int64, and
     the exceptions, int64 of shape (E, 3): rows (channel, acc, d) sorted, d = 0 for every other
     accumulator. ``y`` is an unsigned integer of ``width`` bits with the quantization named.
     """
@@ -29,8 +31,12 @@ class Requantize(Op):
     scale: float
     zero_point: int
     width: int = 8
+    tie_bits: int = 0
+    tie_parity: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.tie_bits <= self.shift or self.tie_parity not in (0, 1):
+            raise ValueError(f"{self.tie_bits} tie bits of {self.shift}, parity {self.tie_parity}")
         if not 0 <= self.shift < 63:
             raise ValueError(f"shift is 0 to 62, not {self.shift}")
         if not 0 <= self.quant_min <= self.quant_max < (1 << self.width):

@@ -67,12 +67,7 @@ def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: s
         volatile("bs", ast.BitCast(Int(form.offset), slice_("q", top - 1, form.multiplier))),
         volatile("bw", resize_signed(name("bs"), form.product)),
         assign("u", op(BinaryOp.ADD, name("pr"), name("bw"))),
-        volatile(
-            "v",
-            ast.BitCast(
-                Int(form.product - rescale.shift), slice_("u", form.product - 1, rescale.shift)
-            ),
-        ),
+        *_shifted(rescale, form),
     ]
     code = _clamped("v", Int(form.product - rescale.shift), rescale)
     if not form.slots:
@@ -95,6 +90,25 @@ def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: s
         body=tuple(body),
         comment=f"requantize of {note}",
     )
+
+
+def _shifted(rescale: Rescale, form: RescaleFormat) -> list[ast.Statement]:
+    """Take the bits before the point; where ties are resolved, one less for those of odd parity."""
+    kind = Int(form.product - rescale.shift)
+    whole = ast.BitCast(kind, slice_("u", form.product - 1, rescale.shift))
+    if not rescale.tie_bits:
+        return [volatile("v", whole)]
+    behind = slice_("u", rescale.shift - 1, rescale.shift - rescale.tie_bits)
+    other = 1 - rescale.tie_parity
+    last = slice_("u", rescale.shift, rescale.shift)
+    return [
+        volatile("tie", op(BinaryOp.EQUAL, behind, ast.Literal(0))),
+        volatile("odd", op(BinaryOp.EQUAL, last, ast.Literal(other))),
+        volatile("down", op(BinaryOp.AND, name("tie"), name("odd"))),
+        volatile("v_up", whole),
+        volatile("v_down", ast.Mux(name("down"), constant(1, kind), constant(0, kind))),
+        assign("v", op(BinaryOp.SUB, name("v_up"), name("v_down"))),
+    ]
 
 
 def _clamped(value: str, kind: Int, rescale: Rescale) -> Expr:

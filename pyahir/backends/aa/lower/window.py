@@ -96,10 +96,10 @@ def _wanted(loop: Loop, sweep: Sweep, c: str | None, r: str | None) -> str | Non
     if span_y > 1:
         flags.append(_at_least(loop, "row_full", r, span_y - 1))
     last_row = (sweep.out_height - 1) * stride_y + span_y - 1
-    if last_row < sweep.padded_height - 1:
-        flags.append(_less(loop, "row_used", r, last_row + 1))
     if stride_y > 1 and sweep.out_height > 1:
-        flags.append(_row_phase(loop, sweep, c))
+        flags.append(_row_phase(loop, sweep, c))  # fewer rows are left over than a stride has
+    elif last_row < sweep.padded_height - 1:
+        flags.append(_less(loop, "row_used", r, last_row + 1))
     needed = (sweep.out_width - 1) * stride_x + span_x
     if needed < sweep.padded_width:
         flags.append(_less(loop, "col_used", c, needed * sweep.words))
