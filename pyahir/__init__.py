@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pyahir.errors import PyahirError
+
+if TYPE_CHECKING:
+    from pyahir.compiler import compile_module as compile
 
 __version__ = "0.1.0"
 __all__ = ["PyahirError", "__version__", "compile"]

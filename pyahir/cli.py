@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
 
 __all__ = ["main"]
+
+# Torch 2.13 announces deprecations from C++ on standard error, where no filter reaches them.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
@@ -51,25 +55,40 @@ def model_options(command: Command) -> Command:
     """Add the options that say how a model file is read and quantized."""
     for option in reversed(
         [
-            click.option("--trust-pickle", is_flag=True, help="Unpickle the file: it may run code."),
+            click.option(
+                "--trust-pickle", is_flag=True, help="Unpickle the file: it may run code."
+            ),
             click.option("--input-shape", metavar="C,H,W", help="Shape of one input."),
             click.option(
-                "--quantized-engine", type=click.Choice(["auto", "fbgemm", "qnnpack"]),
-                default="auto", show_default=True,
+                "--quantized-engine",
+                type=click.Choice(["auto", "fbgemm", "qnnpack"]),
+                default="auto",
+                show_default=True,
                 help="Whose rounding to follow; the file does not say it.",
             ),
-            click.option("--calibrate", type=PATH, metavar="DATA.npz", help="Images 'x', for a float model."),
             click.option(
-                "--observer", type=click.Choice(["minmax", "percentile", "mse"]),
-                default="minmax", show_default=True, help="How calibration chooses ranges.",
+                "--calibrate", type=PATH, metavar="DATA.npz", help="Images 'x', for a float model."
             ),
             click.option(
-                "--scheme", type=click.Choice(["uint8"]), default="uint8", show_default=True,
+                "--observer",
+                type=click.Choice(["minmax", "percentile", "mse"]),
+                default="minmax",
+                show_default=True,
+                help="How calibration chooses ranges.",
+            ),
+            click.option(
+                "--scheme",
+                type=click.Choice(["uint8"]),
+                default="uint8",
+                show_default=True,
                 help="Number system of a float model's hardware.",
             ),
             click.option(
-                "--rounding", type=click.Choice(["exact", "linear"]), default="exact",
-                show_default=True, help="linear: no exception tables, some codes off by one.",
+                "--rounding",
+                type=click.Choice(["exact", "linear"]),
+                default="exact",
+                show_default=True,
+                help="linear: no exception tables, some codes off by one.",
             ),
         ]
     ):
@@ -81,7 +100,9 @@ def plan_options(command: Command) -> Command:
     """Add the options that say what hardware to make."""
     for option in reversed(
         [
-            click.option("--multipliers", type=click.IntRange(min=1), help="Budget of multipliers."),
+            click.option(
+                "--multipliers", type=click.IntRange(min=1), help="Budget of multipliers."
+            ),
             click.option(
                 "--folding", multiple=True, metavar="LAYER=PExSIMD", help="Fix one layer's folding."
             ),
@@ -112,7 +133,9 @@ def compile_command(model: Path, output: Path, as_json: bool, **given: Any) -> N
         return
     tables.show_design(compiled.manifest)
     lines = compiled.text.count(b"\n")
-    click.echo(f"wrote {', '.join(files)}: {lines} lines of Aa, {len(compiled.weights)} bytes of weights")
+    click.echo(
+        f"wrote {', '.join(files)}: {lines} lines of Aa, {len(compiled.weights)} bytes of weights"
+    )
     if source.note:
         click.echo(source.note)
 
@@ -161,8 +184,14 @@ def run_command(
 @plan_options
 @json_option
 def verify_command(
-    model: Path, engines: str, images_path: Path | None, limit: int | None, seed: int,
-    design: Path | None, as_json: bool, **given: Any,
+    model: Path,
+    engines: str,
+    images_path: Path | None,
+    limit: int | None,
+    seed: int,
+    design: Path | None,
+    as_json: bool,
+    **given: Any,
 ) -> int:
     """Run MODEL in several engines and compare every layer's integers."""
     from pyahir import engines as machinery
@@ -200,12 +229,19 @@ def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:
 @cli.command("evaluate")
 @click.argument("model", type=PATH)
 @click.option("--data", type=PATH, required=True, help="Images 'x' and labels 'y', .npz.")
-@click.option("--float", "float_model", type=PATH, help="The float model, to compare accuracy with.")
+@click.option(
+    "--float", "float_model", type=PATH, help="The float model, to compare accuracy with."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")
 @model_options
 @json_option
 def evaluate_command(
-    model: Path, data: Path, float_model: Path | None, limit: int | None, as_json: bool, **given: Any
+    model: Path,
+    data: Path,
+    float_model: Path | None,
+    limit: int | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Measure the accuracy of MODEL: float against quantized."""
     from pyahir import runner
@@ -242,8 +278,11 @@ def _open(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
     )
     calibration = _calibration(given["calibrate"], source)
     options = CompileOptions(
-        plan=plan, rounding=given["rounding"], observer=given["observer"],
-        calibration=calibration, dump_dir=given.get("dump_dir"),
+        plan=plan,
+        rounding=given["rounding"],
+        observer=given["observer"],
+        calibration=calibration,
+        dump_dir=given.get("dump_dir"),
         progress=tables.progress("calibrating") if calibration is not None else None,
     )
     return source, options

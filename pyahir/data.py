@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -73,9 +74,9 @@ def _sizes(shape: Sequence[int]) -> str:
 
 def _load(path: Path) -> Array | dict[str, Array]:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return loaded
+            return cast("Array", loaded)
         with loaded:
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:

@@ -69,9 +69,7 @@ def run_torch(source: SourceModel, images: Images) -> Values:
             "compare --engines ir,aa, and float with quantized accuracy by 'pyahir evaluate'"
         )
     return {
-        name: values
-        for name, values in source.run(images).items()
-        if values.dtype.kind in "iu"
+        name: values for name, values in source.run(images).items() if values.dtype.kind in "iu"
     }
 
 
@@ -98,7 +96,7 @@ def run_aa(
 ) -> Values:
     """Run the written design in the Aa interpreter, frame after frame, weights loaded once."""
     engine = AaEngine.open(path)
-    layers = {item["name"]: item for item in engine.layers}
+    layers = {item["value"]: item for item in engine.layers}
     parts: list[Values] = []
     for frame in range(len(codes)):
         parts.append(engine.run(codes[frame : frame + 1], keep=layers.keys()))
@@ -137,10 +135,18 @@ def _compare(left: str, right: str, layer: str, expected: Array, actual: Array) 
         place = tuple(places[0].tolist())
         spatial = place[2:] if len(place) == 4 else (None, None)
         first = Difference(
-            frame=place[0], channel=place[1], row=spatial[0], column=spatial[1],
-            expected=int(expected[place]), actual=int(actual[place]),
+            frame=place[0],
+            channel=place[1],
+            row=spatial[0],
+            column=spatial[1],
+            expected=int(expected[place]),
+            actual=int(actual[place]),
         )
     return Comparison(
-        left=left, right=right, layer=layer, compared=expected.size, differing=len(places),
+        left=left,
+        right=right,
+        layer=layer,
+        compared=expected.size,
+        differing=len(places),
         first=first,
     )

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, each one message: where, what was found, what is accepted, what to do.
+"""Errors that a user can cause, each one message: where, found, accepted, what to do.
 
 Every class here ends the command line with exit status 2. Faults of pyahir itself are
 ``ir.verify.VerifyError`` or a failed ``assert``; they are not here.

@@ -22,9 +22,9 @@ def build_manifest(
     return {
         "format": 1,
         "name": plan.graph.name,
-        "input": _stream(design.input, types[design.input.layer]),
+        "input": _stream(design.input, types[design.input.value]),
         "output": {
-            **_stream(output, types[output.layer]),
+            **_stream(output, types[output.value]),
             "order": "the stream is in NHWC order, the first code lowest in its word",
         },
         "layers": layer_rows(plan, design),
@@ -54,6 +54,7 @@ def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
     assert kind.quantization is not None
     return {
         "name": tap.layer,
+        "value": tap.value,
         "pipe": tap.pipe,
         "lanes": tap.lanes,
         "shape": list(kind.shape[1:]),

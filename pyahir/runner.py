@@ -56,7 +56,7 @@ def run_design(path: Path, engine: str, images_path: Path, *, codes: bool) -> Ar
     images = load_images(images_path, shape)
     found = opened.run(quantize(from_nchw(images, source), source))
     output = opened.files.manifest["output"]
-    return _result(found[output["name"]], _stream_type(output), codes=codes)
+    return _result(found[output["value"]], _stream_type(output), codes=codes)
 
 
 def _stream_type(row: dict[str, Any]) -> TensorType:
@@ -95,8 +95,13 @@ def run_model(
 
 
 def _engine_values(
-    engine: str, source: SourceModel, graph: Graph, options: CompileOptions, images: Images,
-    design: Path | None, folder: Path,
+    engine: str,
+    source: SourceModel,
+    graph: Graph,
+    options: CompileOptions,
+    images: Images,
+    design: Path | None,
+    folder: Path,
 ) -> Values:
     if engine == "torch":
         return run_torch(source, images)
@@ -110,8 +115,12 @@ def _engine_values(
 
 
 def verify(
-    source: SourceModel, options: CompileOptions, engines: Sequence[str], images: Images,
-    design: Path | None, folder: Path,
+    source: SourceModel,
+    options: CompileOptions,
+    engines: Sequence[str],
+    images: Images,
+    design: Path | None,
+    folder: Path,
 ) -> list[Comparison]:
     """Run ``engines`` on ``images`` and compare each with the one before it."""
     graph = quantized_graph(source, options)
@@ -124,7 +133,10 @@ def verify(
 
 
 def evaluate(
-    source: SourceModel, options: CompileOptions, images: Images, labels: Labels,
+    source: SourceModel,
+    options: CompileOptions,
+    images: Images,
+    labels: Labels,
     reference: SourceModel | None,
 ) -> list[dict[str, Any]]:
     """Measure accuracy: the float model where there is one, PyTorch's and pyahir's integers."""
@@ -135,7 +147,9 @@ def evaluate(
         output = model.graph.outputs[0]
         what = "float" if model.graph.stage is Stage.FLOAT else f"uint8, {model.engine}"
         rows.append(
-            _accuracy(f"torch ({what})", lambda m=model, o=output: m.run(images, keep=[o])[o], labels)
+            _accuracy(
+                f"torch ({what})", lambda m=model, o=output: m.run(images, keep=[o])[o], labels
+            )
         )
     if source.graph.stage is Stage.FLOAT and options.calibration is None:
         return rows
@@ -143,7 +157,9 @@ def evaluate(
     evaluator = Evaluator(graph)
     codes = input_codes(graph, images)
     rows.append(
-        _accuracy("pyahir (uint8 golden model)", lambda: evaluator.run(codes)[graph.outputs[0]], labels)
+        _accuracy(
+            "pyahir (uint8 golden model)", lambda: evaluator.run(codes)[graph.outputs[0]], labels
+        )
     )
     return rows
 

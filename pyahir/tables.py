@@ -30,23 +30,36 @@ def _console() -> Console:
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for column in columns:
+        words = column in ("layer", "kind", "engines", "model")
+        table.add_column(column, justify="left" if words else "right", no_wrap=True)
     return table
 
 
 def show_design(manifest: Mapping[str, Any]) -> None:
     """Print the layers of a design with what the plan predicts."""
-    columns = ("layer", "kind", "pe x simd", "MACs", "multipliers", "cycles", "memory bits", "exceptions")
+    columns = (
+        "layer",
+        "kind",
+        "pe x simd",
+        "MACs",
+        "multipliers",
+        "cycles",
+        "memory bits",
+        "exceptions",
+    )
     table = _table(f"{manifest['name']}: predicted per frame", columns)
     for row in manifest["layers"]:
         folding = f"{row['pe']} x {row['simd']}" if row["multipliers"] else "-"
-        figures = (row[key] for key in ("macs", "multipliers", "cycles", "memory_bits", "exceptions"))
+        figures = (
+            row[key] for key in ("macs", "multipliers", "cycles", "memory_bits", "exceptions")
+        )
         table.add_row(row["name"], row["kind"], folding, *(f"{figure:,}" for figure in figures))
     totals = manifest["totals"]
     table.add_section()
     figures = (
-        totals[key] for key in ("macs", "multipliers", "cycles_per_frame", "memory_bits", "exceptions")
+        totals[key]
+        for key in ("macs", "multipliers", "cycles_per_frame", "memory_bits", "exceptions")
     )
     table.add_row("all", "", "", *(f"{figure:,}" for figure in figures))
     _console().print(table)
@@ -62,8 +75,11 @@ def show_comparison(found: Sequence[Comparison]) -> None:
         pair = (item.left, item.right)
         style = "red" if item.differing else None
         table.add_row(
-            item.layer, f"{item.left} = {item.right}", f"{item.compared:,}",
-            f"{item.differing:,}", style=style,
+            item.layer,
+            f"{item.left} = {item.right}",
+            f"{item.compared:,}",
+            f"{item.differing:,}",
+            style=style,
         )
     _console().print(table)
 
@@ -106,7 +122,9 @@ def show_accuracy(rows: Sequence[Mapping[str, Any]], images: int) -> None:
     table = _table(f"accuracy on {images:,} images", ("model", "correct", "accuracy", "images/s"))
     for row in rows:
         table.add_row(
-            row["model"], f"{row['correct']:,}", f"{100 * row['accuracy']:.2f} %",
+            row["model"],
+            f"{row['correct']:,}",
+            f"{100 * row['accuracy']:.2f} %",
             f"{row['images_per_second']:,.0f}",
         )
     _console().print(table)
@@ -114,9 +132,15 @@ def show_accuracy(rows: Sequence[Mapping[str, Any]], images: int) -> None:
 
 def progress(what: str) -> Callable[[int, int], None]:
     """Give a callback (done, total) that draws a bar on standard error while work goes on."""
+    console = Console(stderr=True)
     bar = Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True,
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
     task = bar.add_task(what, total=None)
 

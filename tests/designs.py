@@ -30,7 +30,7 @@ def check_against_golden(
 ) -> None:
     """Assert that every layer's stream equals the golden model's values."""
     engine = AaEngine.open(path)
-    names = [item["name"] for item in engine.layers]
+    names = [item["value"] for item in engine.layers]
     actual = engine.run(images, keep=names, order_seed=order_seed)
     expected = Evaluator(graph).run(images, keep=names)
     for name in names:

@@ -14,7 +14,17 @@ from enum import Enum
 from pyahir.ir.ops.base import Op
 from pyahir.ir.types import Array, ArrayData, Float32, Int, TensorType
 
-__all__ = ["Constant", "Graph", "Input", "Loc", "NAME", "Node", "Stage", "legal_name", "unique_name"]
+__all__ = [
+    "NAME",
+    "Constant",
+    "Graph",
+    "Input",
+    "Loc",
+    "Node",
+    "Stage",
+    "legal_name",
+    "unique_name",
+]
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 

@@ -9,13 +9,23 @@ from importlib.resources import files
 
 import numpy as np
 from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedInput
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from pyahir.errors import PyahirError
 from pyahir.ir import ops
 from pyahir.ir.graph import Constant, Graph, Input, Loc, Node, Stage
 from pyahir.ir.printer import storage_dtype
-from pyahir.ir.types import Affine, ArrayData, Bipolar, Element, Float32, Int, Layout, Posit, TensorType
+from pyahir.ir.types import (
+    Affine,
+    ArrayData,
+    Bipolar,
+    Element,
+    Float32,
+    Int,
+    Layout,
+    Posit,
+    TensorType,
+)
 
 __all__ = ["IrSyntaxError", "parse"]
 
@@ -36,7 +46,7 @@ def _lark() -> Lark:
 def parse(text: str, file: str = "<text>") -> Graph:
     """Parse IR text; the graph is not verified."""
     try:
-        tree = _lark().parse(text)
+        tree = _lark().parse(text)  # pyright: ignore[reportUnknownMemberType]  # lark has no full types
     except UnexpectedInput as error:
         raise IrSyntaxError(_syntax_message(text, file, error)) from None
     return _Builder(file).graph(tree)
@@ -44,6 +54,10 @@ def parse(text: str, file: str = "<text>") -> Graph:
 
 def _syntax_message(text: str, file: str, error: UnexpectedInput) -> str:
     lines = text.splitlines() or [""]
+    if isinstance(error, UnexpectedToken) and error.token == "":  # pyright: ignore[reportUnknownMemberType]  # lark has no full types
+        column = len(lines[-1]) + 1
+        where = f"{file}:{len(lines)}:{column}"
+        return f"{where}: unexpected end of the text\n  {lines[-1]}\n  {' ' * (column - 1)}^"
     line = error.line if error.line > 0 else len(lines)
     column = max(error.column, 1)
     source = lines[min(line, len(lines)) - 1]
@@ -87,7 +101,12 @@ class _Builder:
     def constant(self, tree: Tree[Token]) -> Constant:
         name, kind_tree, data = tree.children
         kind = self.type(kind_tree)
-        raw = bytes.fromhex(json.loads(str(data)))
+        if not isinstance(kind.element, Float32 | Int):
+            raise self.fail(tree, f"no constants of {kind.element}; accepted: f32, iN, uN")
+        try:
+            raw = bytes.fromhex(json.loads(str(data)))
+        except ValueError:
+            raise self.fail(tree, "the data is not hexadecimal, two digits a byte") from None
         dtype = np.dtype(storage_dtype(kind))
         if len(raw) != dtype.itemsize * kind.size:
             raise self.fail(tree, f"{len(raw)} bytes for {kind}")
@@ -107,7 +126,9 @@ class _Builder:
                 given = dict(self.attribute(item) for item in part.children)
             if part.data == "loc":
                 file, line, path = part.children
-                loc = Loc(file=json.loads(str(file)), line=int(str(line)), path=json.loads(str(path)))
+                loc = Loc(
+                    file=json.loads(str(file)), line=int(str(line)), path=json.loads(str(path))
+                )
         try:
             op = OPS[str(mnemonic)](**given)
         except (TypeError, ValueError) as error:
@@ -123,7 +144,7 @@ class _Builder:
         assert isinstance(tree, Tree)
         match tree.data:
             case "list":
-                return tuple(self.value(item) for item in tree.children if item is not None)
+                return tuple(self.value(item) for item in tree.children)
             case "string":
                 return json.loads(str(tree.children[0]))
             case "inf":
@@ -136,18 +157,35 @@ class _Builder:
 
     def type(self, tree: Tree[Token] | Token) -> TensorType:
         assert isinstance(tree, Tree)
+        try:
+            return self.checked_type(tree)
+        except ValueError as error:
+            raise self.fail(tree, str(error)) from None
+
+    def checked_type(self, tree: Tree[Token]) -> TensorType:
         shape, element, *rest = tree.children
         layout, affine = Layout.PLAIN, None
         for part in rest:
             if isinstance(part, Tree) and part.data == "layout":
-                layout = Layout(str(part.children[0]))
+                layout = self.layout(part)
             if isinstance(part, Tree) and part.data == "affine":
                 scale, zero_point = part.children
+                if not re.fullmatch(r"[+-]?\d+", str(zero_point)):
+                    raise self.fail(part, f"the zero point is an integer, not {zero_point}")
                 affine = Affine(scale=float(str(scale)), zero_point=int(str(zero_point)))
-        sizes = tuple(int(size) for size in str(shape).split("x"))
+        sizes = tuple(int(size) for size in str(shape).split("x") if size != "scalar")
         return TensorType(
-            shape=sizes, element=self.element(tree, str(element)), layout=layout, quantization=affine
+            shape=sizes,
+            element=self.element(tree, str(element)),
+            layout=layout,
+            quantization=affine,
         )
+
+    def layout(self, tree: Tree[Token]) -> Layout:
+        text = str(tree.children[0])
+        if text not in {item.value for item in Layout}:
+            raise self.fail(tree, f"no layout {text!r}; accepted: nchw, nhwc, nc, plain")
+        return Layout(text)
 
     def element(self, tree: Tree[Token], text: str) -> Element:
         if text == "f32":

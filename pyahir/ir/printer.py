@@ -21,7 +21,7 @@ def storage_dtype(kind: TensorType) -> str:
 
 
 def to_text(graph: Graph, *, elide: bool = False) -> str:
-    """Print a graph. With ``elide`` a constant shows its hash only, and the text cannot be parsed."""
+    """Print a graph. With ``elide`` a constant shows its hash only: no text to parse."""
     body = [f"input %{item.name}: {item.type}" for item in graph.inputs]
     body += [_constant(item, elide) for item in graph.constants]
     body += [node_text(graph, node) for node in graph.nodes]

@@ -33,7 +33,8 @@ def accumulator_bounds(op: Op, x: TensorType, weight: Array | None) -> Bounds:
         taps = op.kernel_size[0] * op.kernel_size[1]
         ones = np.ones(x.channels, dtype=np.int64)
         return ones * min(0, low * taps), ones * max(0, high * taps)
-    assert isinstance(op, Conv2d | Linear) and weight is not None
+    assert isinstance(op, Conv2d | Linear)
+    assert weight is not None
     rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
     positive = np.where(rows > 0, rows, 0).sum(axis=1)
     negative = np.where(rows < 0, rows, 0).sum(axis=1)

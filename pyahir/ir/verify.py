@@ -14,7 +14,7 @@ from pyahir.ir.graph import NAME, Constant, Graph, Node, Stage
 from pyahir.ir.ops import BatchNorm, Conv2d, InferError, Linear, Requantize, SumPool2d
 from pyahir.ir.printer import node_text
 from pyahir.ir.ranges import accumulator_bounds
-from pyahir.ir.types import Float32, Int, Layout, TensorType
+from pyahir.ir.types import Array, Float32, Int, Layout, TensorType
 
 __all__ = ["VerifyError", "verify"]
 
@@ -30,7 +30,9 @@ class VerifyError(Exception):
 
 def verify(graph: Graph, *, after: str = "construction") -> Graph:
     """Raise one ``VerifyError`` that lists all violations, or give the graph back."""
-    errors = [*_names(graph), *_structure(graph), *_stage(graph)]
+    structure = list(_structure(graph))
+    broken = {where for where, _ in structure}
+    errors = [*_names(graph), *structure, *_stage(graph, broken)]
     if not errors:
         return graph
     lines = [f"{len(errors)} violation(s) in graph {graph.name!r} after {after}:"]
@@ -96,7 +98,8 @@ def _node(where: int, node: Node, known: dict[str, TensorType]) -> Iterator[Viol
         yield where, f"{node.name}: has type {node.type}, but {inferred} is inferred"
 
 
-def _stage(graph: Graph) -> Iterator[Violation]:
+def _stage(graph: Graph, broken: set[int | None]) -> Iterator[Violation]:
+    """Check the rules of the stage; ranges only of nodes that are not ``broken`` already."""
     for item in graph.inputs:
         yield from ((None, f"{item.name}: {text}") for text in _fits(graph.stage, item.type))
     for constant in graph.constants:
@@ -109,7 +112,7 @@ def _stage(graph: Graph) -> Iterator[Violation]:
         yield from ((where, f"{node.name}: {text}") for text in _fits(graph.stage, node.type))
         if graph.stage is Stage.QUANTIZED and isinstance(node.op, BatchNorm):
             yield where, f"{node.name}: batch_norm in a quantized graph"
-        if all(name in types for name in node.inputs):
+        if where not in broken:
             yield from ((where, text) for text in _ranges(node, constants, types))
 
 
@@ -154,11 +157,17 @@ def _ranges(
         multiplier, offset, exceptions = (constants[name].array for name in node.inputs[1:])
         acc = types[node.inputs[0]].element
         assert isinstance(acc, Int)
-        largest = max(-acc.min, acc.max) * int(np.abs(multiplier).max()) + int(
-            np.abs(offset).max()
-        )
+        largest = max(-acc.min, acc.max) * _magnitude(multiplier) + _magnitude(offset)
         if largest >= 1 << 63:
             yield f"{node.name}: acc * M + B needs more than 64 bits"
         keys = [tuple(row[:2]) for row in exceptions.tolist()]
         if keys != sorted(set(keys)):
             yield f"{node.name}: the exceptions are not sorted by channel and accumulator"
+        channels = {row[0] for row in keys}
+        if not channels <= set(range(len(multiplier))):
+            yield f"{node.name}: an exception of a channel that does not exist"
+
+
+def _magnitude(array: Array) -> int:
+    """Give the greatest absolute value of integers; the least of int64 has none in int64."""
+    return max(-int(array.min()), int(array.max()))

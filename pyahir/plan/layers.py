@@ -61,13 +61,16 @@ class LayerKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
-    """One process. ``name`` is the node whose values its output pipe carries.
+    """One process. ``name`` is the layer's own, ``value`` the node whose values its pipe carries.
+
+    They differ where a ReLU follows a layer and is done by its requantize.
 
     ``order[i]`` is the column of the weight matrix for the i-th input element of one output pixel,
     as the window process sends them. ``clamp`` is the range of an elementwise layer.
     """
 
     name: str
+    value: str
     kind: str
     loc: Loc
     nodes: tuple[str, ...]
@@ -131,8 +134,14 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
         node = nodes.pop(0)
         x = types[node.inputs[0]]
         base = Layer(
-            name=node.name, kind=LayerKind.ELEMENTWISE, loc=node.loc, nodes=(node.name,), x=x,
-            y=node.type, vector_order=vector_order,
+            name=node.name,
+            value=node.name,
+            kind=LayerKind.ELEMENTWISE,
+            loc=node.loc,
+            nodes=(node.name,),
+            x=x,
+            y=node.type,
+            vector_order=vector_order,
         )
         match node.op:
             case Flatten():
@@ -193,12 +202,24 @@ def _weighted(
         weight = _dense(node.op, constants[node.inputs[1]].astype(np.int64))
     multiplier, offset, exceptions = (constants[name] for name in requantize.inputs[1:])
     rescale = _uncentered(
-        base, node, weight, (low, high), requantize.op,
+        base,
+        node,
+        weight,
+        (low, high),
+        requantize.op,
         (multiplier.astype(np.int64), offset.astype(np.int64), exceptions.astype(np.int64)),
     )
     return replace(
-        base, name=last.name, kind=kind, nodes=tuple(members), y=last.type, window=window,
-        weight=weight, rescale=rescale, loc=node.loc,
+        base,
+        name=requantize.name,
+        value=last.name,
+        kind=kind,
+        nodes=tuple(members),
+        y=last.type,
+        window=window,
+        weight=weight,
+        rescale=rescale,
+        loc=node.loc,
     )
 
 
@@ -241,20 +262,29 @@ def _uncentered(
         shifted[:, 1] += center[exceptions[:, 0]]
         shifted = _still_needed(shifted, multiplier, offset - multiplier * center, op, clamp)
     return Rescale(
-        multiplier=multiplier, offset=offset - multiplier * center, shift=op.shift,
-        quant_min=clamp[0], quant_max=clamp[1], exceptions=shifted, low=low, high=high,
-        tie_bits=op.tie_bits, tie_parity=op.tie_parity,
+        multiplier=multiplier,
+        offset=offset - multiplier * center,
+        shift=op.shift,
+        quant_min=clamp[0],
+        quant_max=clamp[1],
+        exceptions=shifted,
+        low=low,
+        high=high,
+        tie_bits=op.tie_bits,
+        tie_parity=op.tie_parity,
     )
 
 
 def _still_needed(
     exceptions: Int64, multiplier: Int64, offset: Int64, op: Requantize, clamp: tuple[int, int]
 ) -> Int64:
-    """Keep the exceptions that a following clamp (ReLU) does not hide, with what is left of each."""
+    """Keep the exceptions that a following clamp (ReLU) does not hide, what is left of each."""
     channel, acc, delta = exceptions.T
     if op.tie_bits:
         return exceptions
-    code = np.clip((acc * multiplier[channel] + offset[channel]) >> op.shift, op.quant_min, op.quant_max)
+    code = np.clip(
+        (acc * multiplier[channel] + offset[channel]) >> op.shift, op.quant_min, op.quant_max
+    )
     change = np.clip(code + delta, *clamp) - np.clip(code, *clamp)
     kept = exceptions[change != 0].copy()
     kept[:, 2] = change[change != 0]

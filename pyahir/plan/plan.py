@@ -77,7 +77,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedLayer:
-    """A layer with its folding. ``lanes_in`` and ``lanes_out`` are channels a word of its streams."""
+    """A layer with its folding. ``lanes_in``, ``lanes_out``: channels a word of its streams."""
 
     layer: Layer
     folding: Folding
@@ -191,8 +191,13 @@ def _sweep(layer: Layer, lanes: int) -> Sweep | None:
     height, width = layer.x.spatial
     out_height, out_width = layer.y.spatial
     return Sweep(
-        window=layer.window, lanes=lanes, words=layer.x.channels // lanes, height=height,
-        width=width, out_height=out_height, out_width=out_width,
+        window=layer.window,
+        lanes=lanes,
+        words=layer.x.channels // lanes,
+        height=height,
+        width=width,
+        out_height=out_height,
+        out_width=out_width,
     )
 
 

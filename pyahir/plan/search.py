@@ -16,7 +16,7 @@ from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph
 from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, options
 from pyahir.plan.layers import Layer, LayerKind, layers_of
-from pyahir.plan.plan import Plan, planned_layer
+from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
 
 __all__ = ["Options", "make_plan"]
 
@@ -62,7 +62,7 @@ def make_plan(graph: Graph, options: Options) -> Plan:
     lanes = source.channels if len(source.shape) == 4 else 1
     tables = _tables(layers, lanes, options)
     foldings = _search(tables, lanes, options.multipliers, fixed=len(options.foldings))
-    planned = []
+    planned: list[PlannedLayer] = []
     width = lanes
     for layer, folding in zip(layers, foldings, strict=True):
         planned.append(planned_layer(layer, width, folding))
@@ -87,7 +87,9 @@ def _tables(layers: tuple[Layer, ...], lanes: int, wanted: Options) -> list[Tabl
             placed = [planned_layer(layer, width, folding) for folding in found]
             table[width] = [
                 _Choice(
-                    folding=item.folding, multipliers=item.multipliers, cycles=item.cycles,
+                    folding=item.folding,
+                    multipliers=item.multipliers,
+                    cycles=item.cycles,
                     lanes_out=item.lanes_out,
                 )
                 for item in placed
@@ -97,9 +99,7 @@ def _tables(layers: tuple[Layer, ...], lanes: int, wanted: Options) -> list[Tabl
     return tables
 
 
-def _search(
-    tables: list[Table], lanes: int, budget: int, *, fixed: int
-) -> tuple[Folding, ...]:
+def _search(tables: list[Table], lanes: int, budget: int, *, fixed: int) -> tuple[Folding, ...]:
     limits = sorted({item.cycles for table in tables for row in table.values() for item in row})
     slowest = _fewest(tables, lanes, limits[-1])
     assert slowest is not None, "with no limit on the cycles every plan is feasible"

@@ -49,8 +49,9 @@ def requantize_by_rule(
     """Fit ``rule`` over the accumulators that can occur and add the requantize."""
     node = next(node for node in builder.nodes if node.name == acc)
     constants = {item.name: item.array for item in builder.constants}
-    weight = constants[node.inputs[1]] if len(node.inputs) > 1 else None
-    low, high = accumulator_bounds(node.op, builder.types[node.inputs[0]], weight)
+    x, *weights = node.inputs
+    weight = constants[weights[0]] if weights else None
+    low, high = accumulator_bounds(node.op, builder.types[x], weight)
     if isinstance(rule, AveragePool):
         assert isinstance(node.op, SumPool2d)
         taps = node.op.kernel_size[0] * node.op.kernel_size[1]

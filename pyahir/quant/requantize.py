@@ -25,7 +25,7 @@ CANDIDATES = 129
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """``multiplier`` and ``offset`` of shape (C,), ``exceptions`` of shape (E, 3); see Requantize."""
+    """Operands and attributes of a Requantize: shapes (C,), (C,) and (E, 3)."""
 
     multiplier: Int64
     offset: Int64
@@ -56,7 +56,7 @@ def rule_steps(rule: SourceRule, low: Int64, high: Int64, codes: Int64) -> Int64
 def integer_steps(
     multiplier: Int64, offset: Int64, shift: int, low: Int64, high: Int64, codes: Int64
 ) -> Int64:
-    """Give the step points of ``(acc * M + B) >> shift`` in closed form, clipped like the rule's."""
+    """Give the steps of ``(acc * M + B) >> shift`` in closed form, clipped like the rule's."""
     numerator = (codes[None, :] << shift) - offset[:, None]
     divisor = np.maximum(multiplier, 1)[:, None]
     steps = -((-numerator) // divisor)
@@ -65,9 +65,7 @@ def integer_steps(
     return np.clip(steps, low[:, None], high[:, None] + 1)
 
 
-def fit(
-    rule: SourceRule, low: Int64, high: Int64, quant_min: int, quant_max: int
-) -> Fit:
+def fit(rule: SourceRule, low: Int64, high: Int64, quant_min: int, quant_max: int) -> Fit:
     """Choose (M, B, S) for ``rule`` on accumulators ``low`` to ``high`` (shape (C,) each).
 
     The shift is one for the layer, the largest for which every M has at most 31 bits and
@@ -85,9 +83,7 @@ def fit(
     hard = np.flatnonzero(missed > 0)
     if hard.size:
         spread = _candidates(natural[hard], steps[hard], low[hard], high[hard])
-        offsets, misses = _best_offset(
-            spread, steps[hard], codes, shift, low[hard], high[hard]
-        )
+        offsets, misses = _best_offset(spread, steps[hard], codes, shift, low[hard], high[hard])
         best = np.argmin(misses, axis=1)
         rows = np.arange(hard.size)
         better = misses[rows, best] < missed[hard]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ class SourceRule(Protocol):
     def __call__(self, acc: Int64) -> Int64: ...
 
 
-def _rne(values: Float32s) -> Int64:
+def _rne(values: npt.NDArray[np.floating[Any]]) -> Int64:
     return np.rint(values).astype(np.int64)
 
 

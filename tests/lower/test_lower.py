@@ -48,8 +48,7 @@ def test_many_random_networks(chain: Chain, multipliers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             _, path = written(graph, Path(folder), multipliers=multipliers)
-        except PlanError as error:
-            assert "the nearest feasible number is" in str(error)
+        except PlanError:  # too few multipliers: tests/plan has the message
             return
         check_against_golden(graph, path, chain.images(2))
 

@@ -174,8 +174,8 @@ def test_a_changed_shift_is_caught(bench: Bench) -> None:
     survivors = [mutant.change for mutant in mutants if not caught(bench, mutant)]
     restore(bench)
     print(f"shifts: {len(mutants) - len(survivors)} of {len(mutants)} mutants killed")
-    assert 2 == len(mutants)
-    assert [] == survivors
+    assert len(mutants) == 2
+    assert survivors == []
 
 
 def test_a_changed_operator_is_caught_or_equivalent(bench: Bench) -> None:
@@ -291,7 +291,9 @@ def _counts_alike(node: ast.Binary, above: tuple[Any, ...]) -> bool:
     compared = {
         part.rhs.value
         for part in _walk(loop.body)
-        if isinstance(part, ast.Binary) and part.lhs == counter and isinstance(part.rhs, ast.Literal)
+        if isinstance(part, ast.Binary)
+        and part.lhs == counter
+        and isinstance(part.rhs, ast.Literal)
         and part.op is not node.op
     }
     reads = sum(part == counter for part in _walk(loop.body))

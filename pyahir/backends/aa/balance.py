@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import cast
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.build import Loop
@@ -36,7 +37,7 @@ def names_in(node: object) -> Iterator[ast.Name]:
     if isinstance(node, ast.Name):
         yield node
     elif isinstance(node, tuple):
-        for item in node:  # type: ignore[reportUnknownVariableType]  # any node may stand here
+        for item in cast("tuple[object, ...]", node):
             yield from names_in(item)
     elif is_dataclass(node) and not isinstance(node, type):
         for item in fields(node):
@@ -48,7 +49,7 @@ def rename(node: object, table: Mapping[str, str]) -> object:
     if isinstance(node, ast.Name):
         return replace(node, name=table.get(node.name, node.name))
     if isinstance(node, tuple):
-        return tuple(rename(item, table) for item in node)  # type: ignore[reportUnknownVariableType]
+        return tuple(rename(item, table) for item in cast("tuple[object, ...]", node))
     if is_dataclass(node) and not isinstance(node, type):
         changed = {
             item.name: rename(getattr(node, item.name), table)
@@ -63,7 +64,8 @@ def operator_latency(module: ast.Module) -> int:
     """Count the registered statements on the longest path of an operator."""
     stage: dict[str, int] = {item.name: 0 for item in module.inputs}
     for statement in module.body or ():
-        assert isinstance(statement, ast.Assign) and isinstance(statement.target, ast.Name)
+        assert isinstance(statement, ast.Assign)
+        assert isinstance(statement.target, ast.Name)
         issue = max((stage.get(item.name, 0) for item in names_in(statement.value)), default=0)
         stage[statement.target.name] = issue + (not statement.volatile)
     return max(stage[item.name] for item in module.outputs)
@@ -141,9 +143,7 @@ class _Schedule:
         copy = f"{value}_d{stages}"
         if copy not in self.copies:
             self.copies.add(copy)
-            self.body.append(
-                ast.Assign(ast.Name(copy), ast.Name(value), buffering=stages + 1)
-            )
+            self.body.append(ast.Assign(ast.Name(copy), ast.Name(value), buffering=stages + 1))
         return copy
 
     def _define(self, position: int, statement: ast.Assign | ast.Call, issue: int) -> None:

@@ -186,7 +186,10 @@ class Loop:
 
 
 def daemon(
-    module: str, loops: Sequence[ast.Statement], *, first: Sequence[ast.Statement] = (),
+    module: str,
+    loops: Sequence[ast.Statement],
+    *,
+    first: Sequence[ast.Statement] = (),
     comment: str = "",
 ) -> ast.Module:
     """Wrap statements of a branch block into a free-running module."""

@@ -52,7 +52,7 @@ class AaEngine:
         """
         source = self.files.manifest["input"]
         output = self.layers[-1]
-        wanted = [item for item in self.layers if keep is None or item["name"] in keep]
+        wanted = [item for item in self.layers if keep is None or item["value"] in keep]
         wanted = wanted if output in wanted else [*wanted, output]
         taps = [item["pipe"] for item in wanted if item is not output]
         inputs: dict[str, Any] = {source["pipe"]: pack_frames(codes, source["lanes"])}
@@ -73,7 +73,7 @@ class AaEngine:
             for part in (result.outputs, result.taps, rest.taps):
                 stream += part.get(pipe, [])
             self.ahead[pipe] = stream[counts[pipe] :]
-            found[item["name"]] = unpack_frames(
+            found[item["value"]] = unpack_frames(
                 stream[: counts[pipe]], item["lanes"], item["shape"]
             )
         return found

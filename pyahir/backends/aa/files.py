@@ -13,14 +13,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from pyahir.errors import DataError, OutputError
 
-__all__ = ["DesignFiles", "MAGIC", "read_design", "weights_bytes", "write_files"]
+__all__ = ["MAGIC", "DesignFiles", "read_design", "weights_bytes", "write_files"]
 
 MAGIC = b"PYAHIRW1"
 HEADER = 64
@@ -70,7 +70,9 @@ def _write_beside(path: Path, data: bytes) -> str:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror}; choose another folder") from None
+        raise OutputError(
+            f"{path}: cannot write: {error.strerror}; choose another folder"
+        ) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -88,13 +90,14 @@ def read_design(path: Path) -> DesignFiles:
     text = _read(path).decode("utf-8")
     manifest_path, weights_path = path.with_suffix(".json"), path.with_suffix(".weights")
     try:
-        manifest = json.loads(_read(manifest_path))
+        manifest: Any = json.loads(_read(manifest_path))
     except json.JSONDecodeError as error:
         raise DataError(f"{manifest_path}: not JSON (line {error.lineno}): compile again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    known = cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}
+    if known.get("format") != FORMAT:
         raise DataError(f"{manifest_path}: not a manifest of format {FORMAT}: compile again")
     items = _items(weights_path, _read(weights_path))
-    return DesignFiles(path=path, text=text, items=items, manifest=manifest)
+    return DesignFiles(path=path, text=text, items=items, manifest=known)
 
 
 def _read(path: Path) -> bytes:

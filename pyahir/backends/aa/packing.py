@@ -57,7 +57,10 @@ def _parameters(planned: PlannedLayer, memory: Memory) -> Items:
     channels = [_channel_word(rescale, form, c) for c in range(len(rescale.multiplier))]
     per_word = planned.lanes_out if planned.layer.kind == LayerKind.SUM_POOL else planned.folding.pe
     words = [
-        sum(word << (lane * form.bits) for lane, word in enumerate(channels[start : start + per_word]))
+        sum(
+            word << (lane * form.bits)
+            for lane, word in enumerate(channels[start : start + per_word])
+        )
         for start in range(0, len(channels), per_word)
     ]
     raw = b"".join(word.to_bytes(memory.items * ITEM_BITS // 8, "little") for word in words)

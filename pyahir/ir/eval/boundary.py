@@ -11,15 +11,16 @@ from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
 __all__ = ["dequantize", "from_nchw", "fused_multiply_add", "quantize", "to_nchw"]
 
 
-def quantize(real: npt.NDArray[np.float32], kind: TensorType) -> Array:
+def quantize(real: Array, kind: TensorType) -> Array:
     """``clamp(rne(fma(x, 1/scale, zero_point)))`` in float32: torch 2.13's quantize_per_tensor.
 
     ``real`` is (N, ...) in the layout of ``kind``; NaN is not accepted.
     """
-    assert isinstance(kind.element, Int) and kind.quantization is not None
-    fused = fused_multiply_add(
-        real, inverse(kind.quantization), np.float32(kind.zero_point)
-    )
+    assert isinstance(kind.element, Int)
+    assert kind.quantization is not None
+    zero_point = np.float32(kind.zero_point)
+    with np.errstate(over="ignore"):  # beyond float32 is beyond the last code
+        fused = fused_multiply_add(real.astype(np.float32), inverse(kind.quantization), zero_point)
     code = np.clip(np.rint(fused.astype(np.float64)), kind.element.min, kind.element.max)
     return code.astype(integer_dtype(kind.element))
 

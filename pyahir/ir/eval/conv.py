@@ -21,8 +21,10 @@ def conv2d(op: Conv2d, context: Context) -> Kernel:
     dtype: type[np.float32] | type[np.float64] = np.float32
     if context.integers:
         dtype = carrier(magnitude_bound(context.operands[0], weight), context.node.name)
-    matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1).reshape(groups, out // groups, -1), dtype)
-    bias = None if context.integers else context.constant(2).reshape(-1, 1)
+    matrix = np.ascontiguousarray(
+        weight.transpose(0, 2, 3, 1).reshape(groups, out // groups, -1), dtype
+    )
+    bias = None if context.integers else context.constant(2).astype(np.float32).reshape(-1, 1)
     height, width = context.node.type.spatial
     buffers = Buffers()
 

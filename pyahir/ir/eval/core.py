@@ -38,8 +38,10 @@ __all__ = [
 ]
 
 Plane = npt.NDArray[np.floating[Any]]
-Kernel = Callable[..., Plane]
-WORKING_SET = 1 << 21  # bytes that one chunk of the batch may touch: about a level-2 cache
+Kernel = Callable[[Plane], Plane]
+WORKING_SET = (
+    1 << 23
+)  # bytes that one chunk of the batch may touch: several level-2 caches, one level-3
 
 
 class EvaluationError(Exception):
@@ -111,7 +113,9 @@ class Buffers:
     def __init__(self) -> None:
         self.kept: dict[str, Plane] = {}
 
-    def get(self, role: str, shape: tuple[int, ...], dtype: Any, fill: float | None = None) -> Plane:
+    def get(
+        self, role: str, shape: tuple[int, ...], dtype: Any, fill: float | None = None
+    ) -> Plane:
         array = self.kept.get(role)
         if array is None or array.shape != shape:
             array = np.empty(shape, dtype) if fill is None else np.full(shape, fill, dtype)

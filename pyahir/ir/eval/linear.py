@@ -20,7 +20,7 @@ def linear(op: Linear, context: Context) -> Kernel:
     if context.integers:
         dtype = carrier(magnitude_bound(context.operands[0], weight), context.node.name)
     matrix = np.ascontiguousarray(weight, dtype)
-    bias = None if context.integers else context.constant(2).reshape(-1, 1)
+    bias = None if context.integers else context.constant(2).astype(np.float32).reshape(-1, 1)
     buffers = Buffers()
 
     def kernel(x: Plane) -> Plane:

@@ -75,7 +75,7 @@ class _FloatForm:
     """``floor(acc * m + b)`` in floating point, right wherever it is not near an integer.
 
     Let t be the exact ``(acc * M + B) / 2**shift``. The kernel computes ``t + margin`` with an
-    error of at most ``error``; where the fraction of that is ``2 * margin`` or more, t lies strictly
+    error of at most ``error``; where the fraction of that is ``2 * margin`` or more, t lies
     between two integers, ``error`` and more away from both, so the floor is right; every other
     accumulator, and every exception (``margin`` reaches the farthest), is done again in int64.
     """

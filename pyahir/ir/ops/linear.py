@@ -55,6 +55,4 @@ class Linear(Op):
                 len(operands) == 3 and operands[2].shape == weight.shape[:1],
                 "the bias has shape (O,)",
             )
-        return TensorType(
-            shape=(x.shape[0], weight.shape[0]), element=element, layout=Layout.NC
-        )
+        return TensorType(shape=(x.shape[0], weight.shape[0]), element=element, layout=Layout.NC)

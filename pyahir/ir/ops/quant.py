@@ -17,10 +17,12 @@ class Requantize(Op):
     """``y = clamp((acc * M[c] + B[c]) >> shift, quant_min, quant_max) + d(c, acc)``.
 
     The shift is arithmetic (floor). With ``tie_bits`` > 0 the result of the shift is one less where
-    the first ``tie_bits`` bits behind the point are all 0 (B holds the half, so this is a tie)
-    and its last bit is not ``tie_parity``: round half to even, for divisions that meet ties. Operands: the accumulator, M and B of shape (C,) as int64, and
-    the exceptions, int64 of shape (E, 3): rows (channel, acc, d) sorted, d = 0 for every other
-    accumulator. ``y`` is an unsigned integer of ``width`` bits with the quantization named.
+    the first ``tie_bits`` bits behind the point are all 0 (B holds the half, so this is a tie) and
+    its last bit is not ``tie_parity``: round half to even, for divisions that meet ties.
+
+    Operands: the accumulator, M and B of shape (C,) as int64, and the exceptions, int64 of shape
+    (E, 3): rows (channel, acc, d) sorted, d = 0 for every other accumulator. ``y`` is an unsigned
+    integer of ``width`` bits with the quantization named.
     """
 
     arity: ClassVar[int | tuple[int, int]] = 4

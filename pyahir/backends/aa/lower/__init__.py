@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyahir.backends.aa.lower.lower import Design, Tap, lower
 from pyahir.backends.aa.lower.loader import Memory
+from pyahir.backends.aa.lower.lower import Design, Tap, lower
 
 __all__ = ["Design", "Memory", "Tap", "lower"]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
-from pyahir.backends.aa.balance import Environment, balance
 from pyahir.backends.aa.ast import BinaryOp, Expr
+from pyahir.backends.aa.balance import Environment, balance
 from pyahir.backends.aa.build import Loop, bits_for, daemon, equal, name, op, pipe, slice_
 from pyahir.backends.aa.lower.process import Emitter
 

@@ -23,9 +23,10 @@ __all__ = ["Design", "Tap", "lower"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tap:
-    """The pipe that carries the values of a layer."""
+    """The pipe that carries the values of a node; ``layer`` is the process that writes it."""
 
     layer: str
+    value: str
     pipe: str
     lanes: int
 
@@ -48,15 +49,24 @@ def lower(plan: Plan) -> Design:
     """Emit every layer; deterministic, a function of the plan alone."""
     emitter = Emitter()
     source = plan.graph.inputs[0]
-    stream = emitter.stream(f"{source.name}_in", plan.input_lanes, 2, comment=f"input {source.name}")
-    first = Tap(layer=source.name, pipe=stream.pipe, lanes=stream.lanes)
+    stream = emitter.stream(
+        f"{source.name}_in", plan.input_lanes, 2, comment=f"input {source.name}"
+    )
+    first = Tap(layer=source.name, value=source.name, pipe=stream.pipe, lanes=stream.lanes)
     taps: list[Tap] = []
     memories: list[Memory] = []
     last = plan.layers[-1].name
     for planned in plan.layers:
         out = f"{planned.name}_out" if planned.name == last else f"s_{planned.name}"
         stream = _layer(emitter, planned, stream, out)
-        taps.append(Tap(layer=planned.name, pipe=stream.pipe, lanes=stream.lanes))
+        taps.append(
+            Tap(
+                layer=planned.name,
+                value=planned.layer.value,
+                pipe=stream.pipe,
+                lanes=stream.lanes,
+            )
+        )
         memories += _memories(planned)
     loader(emitter, memories)
     program = ast.Program(items=tuple(_pipes_first(emitter.items)))
@@ -90,7 +100,7 @@ def _layer(emitter: Emitter, planned: PlannedLayer, x: Stream, target: str) -> S
 
 
 def _fill(planned: PlannedLayer) -> int:
-    """Give the code that stands in padded places: the zero point, and 0 where a maximum is taken."""
+    """Give the code that stands in padded places: the zero point, or 0 under a maximum."""
     return 0 if planned.layer.kind == LayerKind.MAX_POOL else planned.layer.x.zero_point
 
 
@@ -104,7 +114,9 @@ def _memories(planned: PlannedLayer) -> list[Memory]:
         assert planned.sweep is not None
         return [
             Memory(
-                name=f"q_{tag}", layer=tag, words=planned.sweep.words,
+                name=f"q_{tag}",
+                layer=tag,
+                words=planned.sweep.words,
                 width=planned.lanes_out * bits,
             )
         ]
@@ -112,7 +124,9 @@ def _memories(planned: PlannedLayer) -> list[Memory]:
     return [
         Memory(name=f"w_{tag}", layer=tag, words=folds, width=planned.multipliers * 8),
         Memory(
-            name=f"q_{tag}", layer=tag, words=planned.output_folds,
+            name=f"q_{tag}",
+            layer=tag,
+            words=planned.output_folds,
             width=planned.folding.pe * bits,
         ),
     ]

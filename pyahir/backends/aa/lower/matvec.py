@@ -54,13 +54,13 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     loop.set("q", ast.Index(name(table), (_or_zero(nf),)))
     if sf is not None:
         loop.let("sf_first", equal("sf", 0))
-    codes = [_channel(loop, tag, p, folding.simd, form, word, sf is not None) for p in range(folding.pe)]
+    codes = [
+        _channel(loop, tag, p, folding.simd, form, word, sf is not None) for p in range(folding.pe)
+    ]
     loop.let("yw", concat(codes))
     loop.when("sf_last" if sf is not None else None, out.pipe, name("yw"))
     emitter.items.append(_go(emitter, tag))
-    emitter.process(
-        f"mv_{tag}", loop, comment=note, first=[assign("go", name(f"go_{tag}"))]
-    )
+    emitter.process(f"mv_{tag}", loop, comment=note, first=[assign("go", name(f"go_{tag}"))])
 
 
 def _go(emitter: Emitter, tag: str) -> ast.Pipe:

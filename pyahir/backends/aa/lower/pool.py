@@ -77,14 +77,21 @@ def _rows(loop: Loop, sweep: Sweep, count: int, width: int, combine: Combine) ->
 
     current = loop.let("h_0", concat([element(0, index) for index in range(count)]))
     for row in range(1, kernel):
-        parts = [combine(lane(current, index, width), element(row, index)) for index in range(count)]
+        parts = [
+            combine(lane(current, index, width), element(row, index)) for index in range(count)
+        ]
         current = loop.set(f"h_{row}", concat(parts))
     return current
 
 
 def _across(
-    emitter: Emitter, loop: Loop, planned: PlannedLayer, column: str, width: int,
-    combine: Combine, several: bool,
+    emitter: Emitter,
+    loop: Loop,
+    planned: PlannedLayer,
+    column: str,
+    width: int,
+    combine: Combine,
+    several: bool,
 ) -> str:
     """Combine the columns of a window: in a register, or in a ring where words alternate."""
     count = planned.lanes_out
@@ -108,17 +115,21 @@ def _across(
 
 
 def _requantized(
-    emitter: Emitter, loop: Loop, planned: PlannedLayer, total: str, width: int, g: str | None,
+    emitter: Emitter,
+    loop: Loop,
+    planned: PlannedLayer,
+    total: str,
+    width: int,
+    g: str | None,
     note: str,
 ) -> str:
     """Requantize every lane of a word of sums."""
     rescale = planned.layer.rescale
-    assert rescale is not None and planned.sweep is not None
+    assert rescale is not None
+    assert planned.sweep is not None
     form = rescale_format(rescale)
     emitter.operator(rescale_operator(f"rq_{planned.name}", rescale, form, note))
-    table = emitter.storage(
-        f"q_{planned.name}", planned.sweep.words, planned.lanes_out * form.bits
-    )
+    table = emitter.storage(f"q_{planned.name}", planned.sweep.words, planned.lanes_out * form.bits)
     emitter.items.append(pipe(emitter.claim(f"go_{planned.name}"), 1, 2))
     loop.set("q", ast.Index(name(table), (ast.Zero(1) if g is None else name(g),)))
     codes: list[Expr] = []

@@ -43,7 +43,9 @@ class Emitter:
         self.names.add(name)
         return name
 
-    def stream(self, name: str, lanes: int, depth: int, width: int = 8, comment: str = "") -> Stream:
+    def stream(
+        self, name: str, lanes: int, depth: int, width: int = 8, comment: str = ""
+    ) -> Stream:
         """Declare the pipe of a stream."""
         self.items.append(pipe(self.claim(name), lanes * width, depth, comment))
         return Stream(pipe=name, lanes=lanes, width=width)

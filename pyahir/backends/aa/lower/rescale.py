@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
-from pyahir.backends.aa.build import assign, constant, name, op, resize_signed, slice_, uint, volatile
+from pyahir.backends.aa.build import (
+    assign,
+    constant,
+    name,
+    op,
+    resize_signed,
+    slice_,
+    uint,
+    volatile,
+)
 from pyahir.backends.aa.types import Int, UInt
 from pyahir.ir.ranges import signed_width
 from pyahir.plan.layers import Rescale

@@ -10,7 +10,18 @@ import math
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
-from pyahir.backends.aa.build import Loop, bits_for, concat, constant, equal, lanes, name, not_, op, uint
+from pyahir.backends.aa.build import (
+    Loop,
+    bits_for,
+    concat,
+    constant,
+    equal,
+    lanes,
+    name,
+    not_,
+    op,
+    uint,
+)
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.plan.plan import Sweep
 
@@ -197,9 +208,7 @@ def converted(
     return x
 
 
-def _split(
-    emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str
-) -> Stream:
+def _split(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str) -> Stream:
     """One word in, several out, lowest elements first."""
     out = emitter.stream(f"sp_{layer}", target, depth)
     loop = Loop()

@@ -1,0 +1,8 @@
+"""Makes ``models`` importable and silences what torch says of its own quantization."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,176 @@
+"""Every op once more, from its definition: loops over elements and Python integers.
+
+Nothing is shared with ``pyahir.ir.eval``. Values are (N, ...) in the type's layout; integers come
+and go as plain codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+
+from pyahir.ir.ops import (
+    AvgPool2d,
+    BatchNorm,
+    Clamp,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Op,
+    Relu,
+    Requantize,
+    SumPool2d,
+    WindowOp,
+)
+from pyahir.ir.types import Array, Layout, TensorType
+
+
+def _window(
+    op: WindowOp, x: TensorType, result: TensorType
+) -> Iterator[tuple[int, int, list[tuple[int, int, int, int]]]]:
+    """Give every output position with its taps inside the map: (kh, kw, row, column)."""
+    height, width = x.spatial
+    for i, j in product(*map(range, result.spatial)):
+        taps: list[tuple[int, int, int, int]] = []
+        for kh, kw in product(*map(range, op.kernel_size)):
+            row = i * op.stride[0] + kh * op.dilation[0] - op.padding[0]
+            column = j * op.stride[1] + kw * op.dilation[1] - op.padding[2]
+            if 0 <= row < height and 0 <= column < width:
+                taps.append((kh, kw, row, column))
+        yield i, j, taps
+
+
+def _at(array: Array, layout: Layout, channel: int, row: int, column: int) -> Array:
+    """Give one element of every image of the batch, as a view."""
+    if layout is Layout.NCHW:
+        return array[:, channel, row, column]
+    return array[:, row, column, channel]
+
+
+def _empty(batch: Array, result: TensorType) -> Array:
+    dtype = np.float64 if batch.dtype.kind == "f" else np.int64
+    return np.zeros((len(batch), *result.shape[1:]), dtype)
+
+
+def conv2d(
+    op: Conv2d, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    weight = constants[0].astype(np.float64 if batch.dtype.kind == "f" else np.int64)
+    out = _empty(batch, result)
+    per_group = weight.shape[1]
+    for o in range(len(weight)):
+        first = o // (len(weight) // op.groups) * per_group
+        for i, j, taps in _window(op, x, result):
+            total = _at(out, result.layout, o, i, j)
+            for (kh, kw, row, column), c in product(taps, range(per_group)):
+                value = _at(batch, x.layout, first + c, row, column) - x.zero_point
+                total += value * weight[o, c, kh, kw]
+            if len(constants) > 1:
+                total += float(constants[1][o])
+    return out
+
+
+def linear(
+    op: Linear, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del op
+    out = _empty(batch, result)
+    for n, o in product(range(len(batch)), range(len(constants[0]))):
+        row = constants[0][o].tolist()
+        values = (batch[n] - x.zero_point).tolist()
+        out[n, o] = sum(value * weight for value, weight in zip(values, row, strict=True))
+        if len(constants) > 1:
+            out[n, o] += float(constants[1][o])
+    return out
+
+
+def batch_norm(
+    op: BatchNorm, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del x, result
+    out = batch.astype(np.float64)
+    for c in range(batch.shape[1]):
+        weight, bias, mean, variance = (float(item[c]) for item in constants)
+        out[:, c] = (out[:, c] - mean) / (variance + op.eps) ** 0.5 * weight + bias
+    return out
+
+
+def relu(
+    op: Relu, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del op, constants, result
+    return np.where(batch < x.zero_point, x.zero_point, batch)
+
+
+def clamp(
+    op: Clamp, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del x, constants, result
+    return np.where(batch < op.minimum, op.minimum, np.where(batch > op.maximum, op.maximum, batch))
+
+
+def pool(
+    op: WindowOp, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del constants
+    out = _empty(batch, result)
+    for c in range(x.channels):
+        for i, j, taps in _window(op, x, result):
+            values = [_at(batch, x.layout, c, row, column) for _, _, row, column in taps]
+            place = _at(out, result.layout, c, i, j)
+            if isinstance(op, MaxPool2d):
+                place[:] = np.max(values, axis=0)
+            else:
+                place[:] = sum(value - x.zero_point for value in values)
+    if isinstance(op, AvgPool2d):
+        out /= op.kernel_size[0] * op.kernel_size[1]
+    return out
+
+
+def flatten(
+    op: Flatten, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del op, constants
+    out = np.zeros((len(batch), *result.shape[1:]), batch.dtype)
+    places = product(range(x.channels), range(x.spatial[0]), range(x.spatial[1]))
+    for position, (c, i, j) in enumerate(places):
+        value = batch[:, c] if x.layout is Layout.NC else _at(batch, x.layout, c, i, j)
+        out[:, position] = value
+    return out
+
+
+def requantize(
+    op: Requantize, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del result
+    multiplier, offset, exceptions = (item.tolist() for item in constants)
+    table = {(channel, acc): delta for channel, acc, delta in exceptions}
+    out = np.zeros(batch.shape, np.int64)
+    for place, acc in np.ndenumerate(batch):
+        channel = place[x.layout.channel_axis]
+        scaled = int(acc) * multiplier[channel] + offset[channel]
+        code = scaled >> op.shift
+        if op.tie_bits:
+            behind = scaled - (code << op.shift)  # the bits behind the point
+            tie = behind < 1 << (op.shift - op.tie_bits)
+            code -= tie and code % 2 != op.tie_parity
+        code = min(max(code, op.quant_min), op.quant_max)
+        out[place] = code + table.get((channel, int(acc)), 0)
+    return out
+
+
+RULES: dict[type[Op], Callable[..., Array]] = {
+    Conv2d: conv2d,
+    Linear: linear,
+    BatchNorm: batch_norm,
+    Relu: relu,
+    Clamp: clamp,
+    MaxPool2d: pool,
+    AvgPool2d: pool,
+    SumPool2d: pool,
+    Flatten: flatten,
+    Requantize: requantize,
+}
