@@ -136,6 +136,9 @@ def compile_command(model: Path, output: Path, as_json: bool, **given: Any) -> N
     click.echo(
         f"wrote {', '.join(files)}: {lines} lines of Aa, {len(compiled.weights)} bytes of weights"
     )
+    dropped = compiled.manifest["made_from"]["dropped_exceptions"]
+    if dropped:
+        click.echo(f"linear rounding: {dropped} accumulators give a code that differs by one")
     if source.note:
         click.echo(source.note)
 
@@ -144,6 +147,7 @@ def _summary(compiled: Compiled, files: list[str]) -> dict[str, Any]:
     return {
         "files": files,
         "layers": compiled.manifest["layers"],
+        "dropped_exceptions": compiled.manifest["made_from"]["dropped_exceptions"],
         "aa_lines": compiled.text.count(b"\n"),
         **compiled.manifest["totals"],
     }

@@ -26,7 +26,7 @@ from pyahir.data import check_images
 from pyahir.errors import PlanError, PyahirError
 from pyahir.ir.graph import Graph, Stage
 from pyahir.manifest import build_manifest
-from pyahir.passes.eliminate_exceptions import eliminate_exceptions
+from pyahir.passes.eliminate_exceptions import count_exceptions, eliminate_exceptions
 from pyahir.passes.pipeline import SIMPLIFY, Pipeline
 from pyahir.plan.plan import Plan
 from pyahir.plan.search import Options, make_plan
@@ -39,7 +39,15 @@ if TYPE_CHECKING:
 
     from pyahir.frontend.source import SourceModel
 
-__all__ = ["CompileOptions", "Compiled", "compile_graph", "compile_module", "quantized_graph"]
+__all__ = [
+    "CompileOptions",
+    "Compiled",
+    "compile_graph",
+    "compile_module",
+    "provenance_of",
+    "quantized_graph",
+    "rounded_graph",
+]
 
 Progress = Callable[[int, int], None]
 VERSIONED = ("numpy", "torch", "lark", "networkx")
@@ -98,21 +106,32 @@ def quantized_graph(source: SourceModel, options: CompileOptions) -> Graph:
             graph, options.calibration, OBSERVERS[options.observer], progress=options.progress
         )
         graph = quantize(graph, ranges)
-    if options.rounding == "linear":
-        graph = eliminate_exceptions(graph)
     return graph
+
+
+def rounded_graph(graph: Graph, options: CompileOptions) -> Graph:
+    """Drop the exceptions where ``--rounding linear`` asks for that."""
+    return eliminate_exceptions(graph) if options.rounding == "linear" else graph
 
 
 def compile_graph(
     graph: Graph, options: CompileOptions, provenance: Mapping[str, Any] | None = None
 ) -> Compiled:
     """Plan, lower, verify and print a quantized graph."""
+    exceptions = sum(count_exceptions(graph).values())
+    graph = rounded_graph(graph, options)
     plan = make_plan(graph, options.plan)
     design = lower(plan)
     verify_aa(design.program, emitted=True)
     text = to_text(design.program).encode()
     weights = weights_bytes(pack_memories(plan, design.memories))
-    made_from = {**(provenance or {}), "options": _recorded(options), "versions": _versions()}
+    dropped = exceptions - sum(count_exceptions(graph).values())
+    made_from = {
+        **(provenance or {}),
+        "dropped_exceptions": dropped,
+        "options": _recorded(options),
+        "versions": _versions(),
+    }
     return Compiled(
         graph=graph,
         plan=plan,

@@ -73,10 +73,10 @@ def run_torch(source: SourceModel, images: Images) -> Values:
     }
 
 
-def input_codes(graph: Graph, images: Images) -> Array:
-    """Quantize images (N, C, H, W) as the host does; give codes in the graph's layout."""
+def input_codes(graph: Graph, images: Images, rule: str = "float") -> Array:
+    """Quantize images (N, C, H, W) as the source of ``rule`` does; codes in the graph's layout."""
     kind = graph.inputs[0].type
-    return quantize(from_nchw(images, kind), kind)
+    return quantize(from_nchw(images, kind), kind, fused=rule != "pt2e")
 
 
 def run_ir(graph: Graph, codes: Array) -> Values:

@@ -13,7 +13,13 @@ import numpy as np
 from pyahir import tables
 from pyahir.backends.aa.engine import AaEngine
 from pyahir.backends.aa.files import write_files
-from pyahir.compiler import CompileOptions, compile_graph, provenance_of, quantized_graph
+from pyahir.compiler import (
+    CompileOptions,
+    compile_graph,
+    provenance_of,
+    quantized_graph,
+    rounded_graph,
+)
 from pyahir.data import Images, Labels, load_images
 from pyahir.engines import Comparison, Values, compare, input_codes, run_aa, run_ir, run_torch
 from pyahir.errors import DataError, PyahirError
@@ -54,7 +60,8 @@ def run_design(path: Path, engine: str, images_path: Path, *, codes: bool) -> Ar
     source = _stream_type(opened.files.manifest["input"])
     shape = to_nchw(np.empty((1, *source.shape[1:])), source).shape[1:]
     images = load_images(images_path, shape)
-    found = opened.run(quantize(from_nchw(images, source), source))
+    fused = opened.files.manifest["made_from"].get("rule") != "pt2e"
+    found = opened.run(quantize(from_nchw(images, source), source, fused=fused))
     output = opened.files.manifest["output"]
     return _result(found[output["value"]], _stream_type(output), codes=codes)
 
@@ -85,7 +92,7 @@ def run_model(
     images = load_images(images_path, source.input_shape)
     if engine == "torch" and source.graph.stage is Stage.FLOAT and not codes:
         return source.run(images)[source.graph.outputs[0]]
-    graph = quantized_graph(source, options)
+    graph = rounded_graph(quantized_graph(source, options), options)
     with tempfile.TemporaryDirectory(prefix="pyahir-") as folder:
         values = _engine_values(engine, source, graph, options, images, None, Path(folder))
     output = graph.outputs[0]
@@ -105,7 +112,7 @@ def _engine_values(
 ) -> Values:
     if engine == "torch":
         return run_torch(source, images)
-    codes = input_codes(graph, images)
+    codes = input_codes(graph, images, source.engine)
     if engine == "ir":
         return run_ir(graph, codes)
     if design is None:
@@ -123,7 +130,7 @@ def verify(
     folder: Path,
 ) -> list[Comparison]:
     """Run ``engines`` on ``images`` and compare each with the one before it."""
-    graph = quantized_graph(source, options)
+    graph = rounded_graph(quantized_graph(source, options), options)
     results = {
         engine: _engine_values(engine, source, graph, options, images, design, folder)
         for engine in engines
@@ -153,9 +160,9 @@ def evaluate(
         )
     if source.graph.stage is Stage.FLOAT and options.calibration is None:
         return rows
-    graph = quantized_graph(source, options)
+    graph = rounded_graph(quantized_graph(source, options), options)
     evaluator = Evaluator(graph)
-    codes = input_codes(graph, images)
+    codes = input_codes(graph, images, source.engine)
     rows.append(
         _accuracy(
             "pyahir (uint8 golden model)", lambda: evaluator.run(codes)[graph.outputs[0]], labels

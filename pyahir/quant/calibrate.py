@@ -52,7 +52,8 @@ def calibrated_names(graph: Graph) -> tuple[str, ...]:
 class _Watch:
     """The listener: one observer for each value."""
 
-    def __init__(self, names: tuple[str, ...], factory: Callable[[], Observer]) -> None:
+    def __init__(self, names: tuple[str, ...], factory: Callable[[], Observer], where: str) -> None:
+        self.where = where
         self.observers = {name: factory() for name in names}
 
     def wants(self, name: str) -> bool:
@@ -63,8 +64,8 @@ class _Watch:
         real = values.astype(np.float32, copy=False)
         if not np.isfinite(real).all():
             raise DataError(
-                f"the calibration data: the values of {name} overflow float32; accepted are images "
-                "scaled as in training"
+                f"{self.where}: the values of {name} overflow float32; accepted are images scaled "
+                "as in training"
             )
         self.observers[name].observe(real)
 
@@ -85,7 +86,7 @@ def calibrate(
     assert graph.stage is Stage.FLOAT, "calibration watches real numbers"
     assert len(graph.inputs) == 1, "a model takes one tensor"
     images = check_images(images, graph.inputs[0].type.shape[1:], where)
-    evaluator, watch = Evaluator(graph), _Watch(calibrated_names(graph), factory)
+    evaluator, watch = Evaluator(graph), _Watch(calibrated_names(graph), factory, where)
     for start in range(0, len(images), BATCH):
         with np.errstate(over="ignore", invalid="ignore"):  # the listener reports it
             evaluator.run(images[start : start + BATCH], keep=(), listeners=(watch,))

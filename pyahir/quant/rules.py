@@ -143,7 +143,7 @@ class Exact:
     """pyahir's own rule: integer bias, the real ratio, round half to even of the exact product.
 
     ``real`` is ``sx * sw / so`` in float64, ``bias`` the int64 bias in accumulator units. The
-    multiplier that ``quant.requantize.own_multiplier`` makes of it is odd, so that no tie occurs.
+    multiplier that ``quant.requantize.own_fit`` makes of it is odd, so that no tie occurs.
     """
 
     real: npt.NDArray[np.float64]

@@ -142,6 +142,27 @@ def test_float_model_is_quantized_here(
     assert [row["model"] for row in rows] == ["torch (float)", "pyahir (uint8 golden model)"]
 
 
+def test_linear_rounding_says_what_differs(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    def summary(rounding: str) -> dict[str, int]:
+        _, out, _ = pyahir(
+            capsys, "compile", model, "-o", tmp_path / "net.aa", "--rounding", rounding, "--json"
+        )
+        return json.loads(out)
+
+    exact, linear = summary("exact"), summary("linear")
+    assert (exact["dropped_exceptions"], linear["exceptions"]) == (0, 0)
+    assert 0 < exact["exceptions"] <= linear["dropped_exceptions"]
+    _, out, _ = pyahir(capsys, "compile", model, "-o", tmp_path / "net.aa", "--rounding", "linear")
+    number = linear["dropped_exceptions"]
+    assert f"linear rounding: {number} accumulators give a code that differs by one" in out
+    code, out, _ = pyahir(
+        capsys, "verify", model, "--engines", "ir,aa", "--rounding", "linear", "--limit", "2"
+    )
+    assert (code, "0 differ" in out) == (0, True)
+
+
 def test_byte_identical_under_any_hash_seed(model: Path, tmp_path: Path) -> None:
     contents = []
     for seed in ("0", "4711"):

@@ -11,17 +11,24 @@ from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
 __all__ = ["dequantize", "from_nchw", "fused_multiply_add", "quantize", "to_nchw"]
 
 
-def quantize(real: Array, kind: TensorType) -> Array:
-    """``clamp(rne(fma(x, 1/scale, zero_point)))`` in float32: torch 2.13's quantize_per_tensor.
+def quantize(real: Array, kind: TensorType, *, fused: bool = True) -> Array:
+    """Give the codes of an input as the source does, in float32.
 
-    ``real`` is (N, ...) in the layout of ``kind``; NaN is not accepted.
+    ``fused``: ``clamp(rne(fma(x, 1/scale, zero_point)))``, torch 2.13's quantize_per_tensor;
+    otherwise ``clamp(rne(x * (1/scale)) + zero_point)``, its quantized_decomposed op. ``real`` is
+    (N, ...) in the layout of ``kind``; NaN is not accepted.
     """
     assert isinstance(kind.element, Int)
     assert kind.quantization is not None
+    x = real.astype(np.float32)
     zero_point = np.float32(kind.zero_point)
     with np.errstate(over="ignore"):  # beyond float32 is beyond the last code
-        fused = fused_multiply_add(real.astype(np.float32), inverse(kind.quantization), zero_point)
-    code = np.clip(np.rint(fused.astype(np.float64)), kind.element.min, kind.element.max)
+        if fused:
+            rounded = np.rint(fused_multiply_add(x, inverse(kind.quantization), zero_point))
+        else:
+            factor = np.float32(1.0 / kind.quantization.scale)
+            rounded = np.rint(x * factor) + zero_point
+    code = np.clip(rounded.astype(np.float64), kind.element.min, kind.element.max)
     return code.astype(integer_dtype(kind.element))
 
 

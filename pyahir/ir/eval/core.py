@@ -229,9 +229,12 @@ def _admit(array: Array, kind: TensorType) -> Plane:
     moved = np.moveaxis(array, 0, -1)
     if kind.layout is Layout.NHWC:
         moved = np.moveaxis(moved, 2, 0)
-    plane = np.ascontiguousarray(moved, dtype=np.float32)
+    dtype: type[np.float32] | type[np.float64] = np.float32
+    if isinstance(kind.element, Int):
+        dtype = carrier(kind.element.max - kind.element.min + abs(kind.zero_point), "an input")
+    plane = np.ascontiguousarray(moved, dtype=dtype)
     if kind.zero_point:
-        plane = plane - np.float32(kind.zero_point)
+        plane = plane - dtype(kind.zero_point)
     return plane
 
 
