@@ -87,6 +87,8 @@ demo: setup ghdl
 	$(BIN)/pyahir evaluate $(DEMO)/lenet_ptq.pt --data $(DEMO)/digits.npz
 	$(BIN)/pyahir compile $(DEMO)/lenet_float.pt2 --calibrate $(DEMO)/calibration.npz \
 	  -o $(DEMO)/lenet_own.aa
+	$(BIN)/pyahir evaluate $(DEMO)/lenet_float.pt2 --calibrate $(DEMO)/calibration.npz \
+	  --data $(DEMO)/digits.npz
 
 test: setup ghdl
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)

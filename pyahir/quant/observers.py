@@ -162,5 +162,5 @@ def affine_of(limits: Range, least_scale: float = LEAST_SCALE) -> Affine:
 
 
 OBSERVERS: Mapping[str, Callable[[], Observer]] = MappingProxyType(
-    {"minmax": Percentile, "percentile": Percentile, "mse": Mse}
+    {"minmax": MinMax, "percentile": Percentile, "mse": Mse}
 )

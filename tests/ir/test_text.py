@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from pyahir.ir import ops
-from pyahir.ir.graph import Graph
+from pyahir.ir.eval import Evaluator
+from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.parser import IrSyntaxError, parse
 from pyahir.ir.printer import node_text, to_text
+from pyahir.ir.types import Layout
+from pyahir.ir.verify import verify
 from tests.networks import Chain, chains, lenet, small
 from tests.op_cases import CASES, Case
 from tests.strategies import OPS, graphs
@@ -126,3 +131,18 @@ def test_a_mistake_is_shown_with_its_place(text: str, lines: Sequence[str]) -> N
     with pytest.raises(IrSyntaxError) as caught:
         parse(text, "n.ir")
     assert str(caught.value).splitlines() == list(lines)
+
+
+def test_the_documented_example_is_a_valid_graph() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ir.md").read_text(encoding="utf-8")
+    example = page.split("## Example")[1].split("```")[1]
+    graph = verify(parse(example, "ir.md"))
+    assert_round_trip(graph)
+    values = Evaluator(graph).run(np.full((1, 4, 4, 1), 200, np.uint8))
+    assert values["pool"].shape == (1, 1, 1, 2)
+
+
+def test_the_documented_elements_and_layouts_are_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ir.md").read_text(encoding="utf-8")
+    assert all(f'"{item.value}"' in page for item in Layout if item is not Layout.PLAIN)
+    assert all(f'"{item.value}"' in page for item in Stage)
