@@ -16,7 +16,7 @@ from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph, Loc, Node, Stage
 from pyahir.ir.ops import Clamp, Conv2d, Flatten, Linear, MaxPool2d, Relu, Requantize, SumPool2d
 from pyahir.ir.ops.window import WindowOp
-from pyahir.ir.types import TensorType
+from pyahir.ir.types import Int, TensorType
 
 __all__ = ["Layer", "LayerKind", "Rescale", "chain", "layers_of"]
 
@@ -65,8 +65,8 @@ class Layer:
 
     They differ where a ReLU follows a layer and is done by its requantize.
 
-    ``order[i]`` is the column of the weight matrix for the i-th input element of one output pixel,
-    as the window process sends them. ``clamp`` is the range of an elementwise layer.
+    ``weight`` is (outputs, inputs), columns in OIHW order; ``vector_order[i]`` is the column of the
+    i-th element of a flattened stream. ``clamp`` is the range of an elementwise layer.
     """
 
     name: str
@@ -170,9 +170,9 @@ def _stream_order(x: TensorType) -> Int64:
 
 
 def _clamp_range(node: Node) -> tuple[int, int]:
-    element_max = 255
+    assert isinstance(node.type.element, Int)
     if isinstance(node.op, Relu):
-        return node.type.zero_point, element_max
+        return node.type.zero_point, node.type.element.max
     assert isinstance(node.op, Clamp)
     return int(node.op.minimum), int(node.op.maximum)
 
@@ -245,8 +245,8 @@ def _uncentered(
     parts: tuple[Int64, Int64, Int64],
 ) -> Rescale:
     multiplier, offset, exceptions = parts
-    element = base.x.element
-    top = (1 << 8) - 1 if not hasattr(element, "max") else int(element.max)  # type: ignore[union-attr]  # quantized
+    assert isinstance(base.x.element, Int)
+    top = base.x.element.max
     if weight is None:
         assert isinstance(node.op, SumPool2d)
         taps = node.op.kernel_size[0] * node.op.kernel_size[1]

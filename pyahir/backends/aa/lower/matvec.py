@@ -45,6 +45,7 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     emitter.operator(rescale_operator(f"rq_{tag}", layer.rescale, form, note))
     weights = emitter.storage(f"w_{tag}", folds * outer, folding.multipliers * 8)
     table = emitter.storage(f"q_{tag}", outer, folding.pe * form.bits)
+    go = emitter.token(f"go_{tag}")
     loop = Loop()
     sf = loop.counter("sf", folds)
     nf = loop.counter("nf", outer)
@@ -59,14 +60,7 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     ]
     loop.let("yw", concat(codes))
     loop.when("sf_last" if sf is not None else None, out.pipe, name("yw"))
-    emitter.items.append(_go(emitter, tag))
-    emitter.process(f"mv_{tag}", loop, comment=note, first=[assign("go", name(f"go_{tag}"))])
-
-
-def _go(emitter: Emitter, tag: str) -> ast.Pipe:
-    from pyahir.backends.aa.build import pipe
-
-    return pipe(emitter.claim(f"go_{tag}"), 1, 2)
+    emitter.process(f"mv_{tag}", loop, comment=note, first=[assign("go", name(go))])
 
 
 def _or_zero(counter: str | None) -> Expr:

@@ -15,7 +15,6 @@ from pyahir.backends.aa.build import (
     lane,
     name,
     op,
-    pipe,
     uint,
 )
 from pyahir.backends.aa.lower.process import Emitter, Stream
@@ -130,7 +129,7 @@ def _requantized(
     form = rescale_format(rescale)
     emitter.operator(rescale_operator(f"rq_{planned.name}", rescale, form, note))
     table = emitter.storage(f"q_{planned.name}", planned.sweep.words, planned.lanes_out * form.bits)
-    emitter.items.append(pipe(emitter.claim(f"go_{planned.name}"), 1, 2))
+    emitter.token(f"go_{planned.name}")
     loop.set("q", ast.Index(name(table), (ast.Zero(1) if g is None else name(g),)))
     codes: list[Expr] = []
     for index in range(planned.lanes_out):

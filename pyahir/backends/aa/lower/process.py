@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.balance import Environment, balance, operator_latency
 from pyahir.backends.aa.build import Loop, daemon, pipe
+from pyahir.backends.aa.types import Array, UInt
 from pyahir.errors import PlanError
 
 __all__ = ["Emitter", "Stream"]
@@ -52,10 +53,13 @@ class Emitter:
 
     def storage(self, name: str, words: int, width: int) -> str:
         """Declare a memory; of two words at least, so that its address has a bit."""
-        from pyahir.backends.aa.types import Array, UInt
-
         kind = Array((max(2, words),), UInt(width))
         self.items.append(ast.Storage(name=self.claim(name), type=kind))
+        return name
+
+    def token(self, name: str) -> str:
+        """Declare the pipe through which the loader lets a layer start."""
+        self.items.append(pipe(self.claim(name), 1, 2))
         return name
 
     def operator(self, module: ast.Module) -> str:
