@@ -155,7 +155,7 @@ def _summary(compiled: Compiled, files: list[str]) -> dict[str, Any]:
 
 @cli.command("run")
 @click.argument("model", type=PATH)
-@click.option("--engine", type=click.Choice(["torch", "ir", "aa"]), required=True)
+@click.option("--engine", type=click.Choice(["torch", "ir", "aa", "ghdl"]), required=True)
 @click.option("--input", "images_path", type=PATH, required=True, help="Images, .npy or .npz.")
 @click.option("-o", "--output", type=PATH, required=True, help="The .npy file to write.")
 @click.option("--codes", is_flag=True, help="Write integer codes instead of real numbers.")
@@ -179,7 +179,7 @@ def run_command(
 
 @cli.command("verify")
 @click.argument("model", type=PATH)
-@click.option("--engines", default="torch,ir,aa", show_default=True, help="Comma-separated.")
+@click.option("--engines", default="torch,ir,aa", show_default=True, help="Of torch, ir, aa, ghdl.")
 @click.option("--input", "images_path", type=PATH, help="Images; default: seeded random ones.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random images.")
@@ -209,13 +209,15 @@ def verify_command(
     else:
         images = load_images(images_path, source.input_shape)[:limit]
     with tempfile.TemporaryDirectory(prefix="pyahir-") as folder:
-        found = runner.verify(source, options, wanted, images, design, Path(folder))
+        found, timing = runner.verify(source, options, wanted, images, design, Path(folder))
     differing = sum(item.differing for item in found)
     compared = sum(item.compared for item in found)
     if as_json:
-        click.echo(json.dumps(tables.comparison_json(found, len(images)), sort_keys=True))
+        click.echo(json.dumps(tables.comparison_json(found, len(images), timing), sort_keys=True))
     else:
         tables.show_comparison(found)
+        if timing is not None:
+            click.echo(timing.text())
         click.echo(tables.verdict(found, wanted, compared, differing, len(images)))
     return 1 if differing else 0
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,24 @@ from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.types import Array, Int
+from pyahir.sim.engine import FrameCycles, GhdlEngine
 
 if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
 
-__all__ = ["ENGINES", "Comparison", "Difference", "compare", "run_aa", "run_ir", "run_torch"]
+__all__ = [
+    "ENGINES",
+    "Comparison",
+    "Difference",
+    "Timing",
+    "compare",
+    "run_aa",
+    "run_ghdl",
+    "run_ir",
+    "run_torch",
+]
 
-ENGINES = ("torch", "ir", "aa")
+ENGINES = ("torch", "ir", "aa", "ghdl")
 Values = dict[str, Array]  # codes in the model's order: (N, C, H, W) or (N, I)
 
 
@@ -59,6 +70,28 @@ class Comparison:
     compared: int
     differing: int
     first: Difference | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Clock cycles of a simulation beside the plan's prediction."""
+
+    frames: FrameCycles
+    predicted: int
+
+    def text(self) -> str:
+        first = f"ghdl: first frame after {self.frames.first:,} cycles, weights loaded"
+        if len(self.frames.ends) < 2:
+            return first
+        return f"{first}; then {self.frames.steady:,.0f} a frame, {self.predicted:,} predicted"
+
+    def json(self) -> dict[str, Any]:
+        steady = self.frames.steady if len(self.frames.ends) > 1 else None
+        return {
+            "first_frame_cycles": self.frames.first,
+            "cycles_per_frame": steady,
+            "predicted_cycles_per_frame": self.predicted,
+        }
 
 
 def run_torch(source: SourceModel, images: Images) -> Values:
@@ -107,6 +140,16 @@ def run_aa(
         name: np.moveaxis(values, -1, 1) if layers[name]["layout"] == "nhwc" else values
         for name, values in found.items()
     }
+
+
+def run_ghdl(path: Path, codes: Array) -> tuple[Values, Timing]:
+    """Simulate the written design as VHDL; give the last layer's codes and the clock cycles."""
+    engine = GhdlEngine.open(path)
+    output = engine.layers[-1]
+    (values,) = engine.run(codes).values()
+    nchw = np.moveaxis(values, -1, 1) if output["layout"] == "nhwc" else values
+    predicted = int(engine.files.manifest["totals"]["cycles_per_frame"])
+    return {output["value"]: nchw}, Timing(frames=engine.cycles, predicted=predicted)
 
 
 def compare(results: Mapping[str, Values], order: Sequence[str]) -> list[Comparison]:

@@ -21,11 +21,22 @@ from pyahir.compiler import (
     rounded_graph,
 )
 from pyahir.data import Images, Labels, load_images
-from pyahir.engines import Comparison, Values, compare, input_codes, run_aa, run_ir, run_torch
+from pyahir.engines import (
+    Comparison,
+    Timing,
+    Values,
+    compare,
+    input_codes,
+    run_aa,
+    run_ghdl,
+    run_ir,
+    run_torch,
+)
 from pyahir.errors import DataError, PyahirError
 from pyahir.ir.eval import Evaluator, dequantize, from_nchw, quantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
+from pyahir.sim.engine import GhdlEngine
 
 if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
@@ -51,12 +62,12 @@ def save_array(path: Path, array: Array) -> None:
 
 def run_design(path: Path, engine: str, images_path: Path, *, codes: bool) -> Array:
     """Run a compiled design; its manifest says how to quantize images."""
-    if engine != "aa":
+    if engine not in ("aa", "ghdl"):
         raise PyahirError(
-            f"{path}: a compiled design runs in the engine aa; "
+            f"{path}: a compiled design runs in the engines aa and ghdl; "
             f"give the model file to run it in {engine}"
         )
-    opened = AaEngine.open(path)
+    opened = AaEngine.open(path) if engine == "aa" else GhdlEngine.open(path)
     source = _stream_type(opened.files.manifest["input"])
     shape = to_nchw(np.empty((1, *source.shape[1:])), source).shape[1:]
     images = load_images(images_path, shape)
@@ -94,7 +105,7 @@ def run_model(
         return source.run(images)[source.graph.outputs[0]]
     graph = rounded_graph(quantized_graph(source, options), options)
     with tempfile.TemporaryDirectory(prefix="pyahir-") as folder:
-        values = _engine_values(engine, source, graph, options, images, None, Path(folder))
+        values, _ = _engine_values(engine, source, graph, options, images, None, Path(folder))
     output = graph.outputs[0]
     kind = graph.types()[output]
     found = values[output]
@@ -109,16 +120,18 @@ def _engine_values(
     images: Images,
     design: Path | None,
     folder: Path,
-) -> Values:
+) -> tuple[Values, Timing | None]:
     if engine == "torch":
-        return run_torch(source, images)
+        return run_torch(source, images), None
     codes = input_codes(graph, images, source.engine)
     if engine == "ir":
-        return run_ir(graph, codes)
+        return run_ir(graph, codes), None
     if design is None:
         design = folder / f"{graph.name}.aa"
         compile_graph(graph, options, provenance_of(source)).write(design)
-    return run_aa(design, codes, progress=tables.progress("aa"))
+    if engine == "ghdl":
+        return run_ghdl(design, codes)
+    return run_aa(design, codes, progress=tables.progress("aa")), None
 
 
 def verify(
@@ -128,15 +141,21 @@ def verify(
     images: Images,
     design: Path | None,
     folder: Path,
-) -> list[Comparison]:
-    """Run ``engines`` on ``images`` and compare each with the one before it."""
+) -> tuple[list[Comparison], Timing | None]:
+    """Run ``engines`` on ``images`` and compare each with the one before it.
+
+    With ``ghdl`` among them the clock cycles of the simulation come along.
+    """
     graph = rounded_graph(quantized_graph(source, options), options)
-    results = {
-        engine: _engine_values(engine, source, graph, options, images, design, folder)
-        for engine in engines
-    }
+    results: dict[str, Values] = {}
+    timing: Timing | None = None
+    for engine in engines:
+        results[engine], found = _engine_values(
+            engine, source, graph, options, images, design, folder
+        )
+        timing = found or timing
     order = [item.name for item in (*graph.inputs, *graph.nodes)]
-    return compare(results, order)
+    return compare(results, order), timing
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pyahir.engines import Comparison
+    from pyahir.engines import Comparison, Timing
 
 __all__ = [
     "comparison_json",
@@ -98,9 +98,12 @@ def verdict(
     )
 
 
-def comparison_json(found: Sequence[Comparison], frames: int) -> dict[str, Any]:
+def comparison_json(
+    found: Sequence[Comparison], frames: int, timing: Timing | None = None
+) -> dict[str, Any]:
     """Give the comparison in JSON types."""
     return {
+        "ghdl": None if timing is None else timing.json(),
         "frames": frames,
         "compared": sum(item.compared for item in found),
         "differing": sum(item.differing for item in found),

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pyahir.cli import main
-from tests.frontend.models import LeNet, quantized, saved
+from tests.frontend.models import LeNet, Net, quantized, saved
 
 SHAPE = (1, 20, 20)
 
@@ -79,6 +79,24 @@ def test_verify_passes_and_ends_with_its_verdict(
     last = out.rstrip().splitlines()[-1]
     assert re.fullmatch(
         r"verify: PASSED: torch = ir = aa: [\d,]+ values on 3 frames, 0 differ", last
+    )
+
+
+@pytest.mark.ghdl
+def test_verify_in_hardware(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The table of zeros goes down to the simulated VHDL, and the cycles stand beside it."""
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+    path = saved(quantized(Net(body), (1, 8, 8)), tmp_path / "net.pt", (1, 8, 8))
+    code, out, _ = pyahir(
+        capsys, "verify", path, "--engines", "torch,ir,aa,ghdl", "--input-shape", "1,8,8"
+    )
+    *_, timing, verdict = out.rstrip().splitlines()
+    assert (code, verdict.startswith("verify: PASSED: torch = ir = aa = ghdl: ")) == (0, True)
+    assert re.fullmatch(
+        r"ghdl: first frame after [\d,]+ cycles, weights loaded; "
+        r"then [\d,]+ a frame, [\d,]+ predicted",
+        timing,
     )
 
 
@@ -292,7 +310,8 @@ class TestBadInput:
         assert message == refused(capsys, "evaluate", model, "--data", data)
 
     def test_engines(self, capsys: pytest.CaptureFixture[str], model: Path) -> None:
-        message = "--engines ir,vivado: accepted are two or more of torch, ir, aa, comma-separated"
+        accepted = "two or more of torch, ir, aa, ghdl, comma-separated"
+        message = f"--engines ir,vivado: accepted are {accepted}"
         assert message == refused(capsys, "verify", model, "--engines", "ir,vivado")
 
     def test_input_shape(self, capsys: pytest.CaptureFixture[str], model: Path) -> None:
@@ -327,7 +346,7 @@ class TestBadInput:
         pyahir(capsys, "compile", model, "-o", design)
         np.save(tmp_path / "x.npy", images())
         message = (
-            f"{design}: a compiled design runs in the engine aa; "
+            f"{design}: a compiled design runs in the engines aa and ghdl; "
             "give the model file to run it in ir"
         )
         found = refused(

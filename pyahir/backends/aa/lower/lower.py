@@ -56,9 +56,9 @@ def lower(plan: Plan) -> Design:
     taps: list[Tap] = []
     memories: list[Memory] = []
     last = plan.layers[-1].name
-    for planned in plan.layers:
+    for planned, following in zip(plan.layers, (*plan.layers[1:], None), strict=True):
         out = f"{planned.name}_out" if planned.name == last else f"s_{planned.name}"
-        stream = _layer(emitter, planned, stream, out)
+        stream = _layer(emitter, planned, stream, out, _room_before(following))
         taps.append(
             Tap(
                 layer=planned.name,
@@ -79,7 +79,20 @@ def _pipes_first(items: list[ast.Item]) -> list[ast.Item]:
     return [item for item in items if not isinstance(item, ast.Module)] + modules
 
 
-def _layer(emitter: Emitter, planned: PlannedLayer, x: Stream, target: str) -> Stream:
+def _room_before(planned: PlannedLayer | None) -> int:
+    """Give the depth of the pipe in front of a layer.
+
+    A window layer cannot start a frame before all rows of its first windows but one have arrived.
+    So that it need not wait for them, the layer before works on the next frame meanwhile, and the
+    pipe holds what it makes.
+    """
+    if planned is None or planned.sweep is None:
+        return 4
+    sweep = planned.sweep
+    return 4 + (sweep.window.span[0] - 1) * sweep.width * sweep.words
+
+
+def _layer(emitter: Emitter, planned: PlannedLayer, x: Stream, target: str, room: int) -> Stream:
     layer = planned.layer
     note = f"{planned.name} {layer.loc}".strip()
     if planned.sweep is not None:
@@ -88,13 +101,13 @@ def _layer(emitter: Emitter, planned: PlannedLayer, x: Stream, target: str) -> S
         case LayerKind.MATVEC:
             depth = max(4, planned.input_folds)
             x = converted(emitter, planned.name, x, planned.folding.simd, depth, note)
-            out = emitter.stream(target, planned.folding.pe, 4, comment=note)
+            out = emitter.stream(target, planned.folding.pe, room, comment=note)
             matvec(emitter, planned, x, out, note)
         case LayerKind.ELEMENTWISE:
-            out = emitter.stream(target, x.lanes, 4, comment=note)
+            out = emitter.stream(target, x.lanes, room, comment=note)
             elementwise(emitter, planned, x, out, note)
         case _:
-            out = emitter.stream(target, planned.lanes_out, 4, comment=note)
+            out = emitter.stream(target, planned.lanes_out, room, comment=note)
             pool(emitter, planned, x, out, note)
     return out
 

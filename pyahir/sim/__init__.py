@@ -1,0 +1,21 @@
+"""Simulation of designs as VHDL: a testbench for any design, GHDL, and the engine ``ghdl``.
+
+In: an Aa program and words for its input pipes. Out: the words of its output pipes with the clock
+cycle of each.
+"""
+
+from __future__ import annotations
+
+from pyahir.sim.engine import GhdlEngine
+from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
+from pyahir.sim.tools import ToolError, require_tool
+
+__all__ = [
+    "GhdlEngine",
+    "SimulationError",
+    "SimulationResult",
+    "Stalls",
+    "ToolError",
+    "require_tool",
+    "simulate",
+]
