@@ -84,6 +84,8 @@ demo: setup ghdl
 	$(BIN)/pyahir verify $(DEMO)/lenet_ptq.pt --engines torch,ir --input $(DEMO)/digits.npy
 	$(BIN)/pyahir verify $(DEMO)/lenet_ptq.pt --design $(DEMO)/lenet.aa \
 	  --engines torch,ir,aa --input $(DEMO)/digits.npy --limit 5
+	$(BIN)/pyahir verify $(DEMO)/lenet_ptq.pt --design $(DEMO)/lenet.aa \
+	  --engines torch,ir,aa,ghdl --input $(DEMO)/digits.npy --limit 3
 	$(BIN)/pyahir evaluate $(DEMO)/lenet_ptq.pt --data $(DEMO)/digits.npz
 	$(BIN)/pyahir compile $(DEMO)/lenet_float.pt2 --calibrate $(DEMO)/calibration.npz \
 	  -o $(DEMO)/lenet_own.aa
