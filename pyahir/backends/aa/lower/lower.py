@@ -82,21 +82,32 @@ def _pipes_first(items: list[ast.Item]) -> list[ast.Item]:
 def _room_before(planned: PlannedLayer | None) -> int:
     """Give the depth of the pipe in front of a layer.
 
-    A window layer cannot start a frame before all rows of its first windows but one have arrived.
-    So that it need not wait for them, the layer before works on the next frame meanwhile, and the
-    pipe holds what it makes.
+    A layer that goes through its inputs once for every output fold takes new ones in the first
+    fold only: the pipe holds those of the next pixel or frame. A window layer cannot start a frame
+    before all rows of its first windows but one have arrived. So that it need not wait for them,
+    the layer before works on the next frame meanwhile, and the pipe holds what it makes.
     """
-    if planned is None or planned.sweep is None:
+    if planned is None:
         return 4
+    if planned.sweep is None:
+        return _next_inputs(planned)
     sweep = planned.sweep
     return 4 + (sweep.window.span[0] - 1) * sweep.width * sweep.words
+
+
+def _next_inputs(planned: PlannedLayer) -> int:
+    """Give the depth of the pipe from which a matvec reads, where nothing converts its words."""
+    repeats = planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1
+    converted_before = planned.arriving_lanes != planned.folding.simd
+    return 4 if converted_before or not repeats else 4 + planned.input_folds
 
 
 def _layer(emitter: Emitter, planned: PlannedLayer, x: Stream, target: str, room: int) -> Stream:
     layer = planned.layer
     note = f"{planned.name} {layer.loc}".strip()
     if planned.sweep is not None:
-        x = windows(emitter, planned.name, planned.sweep, x, _fill(planned), note)
+        depth = _next_inputs(planned)
+        x = windows(emitter, planned.name, planned.sweep, x, (_fill(planned), depth), note)
     match layer.kind:
         case LayerKind.MATVEC:
             depth = max(4, planned.input_folds)

@@ -28,21 +28,31 @@ from pyahir.plan.plan import Sweep
 __all__ = ["converted", "windows"]
 
 
-def windows(emitter: Emitter, layer: str, sweep: Sweep, x: Stream, fill: int, note: str) -> Stream:
-    """Add the processes that turn the stream ``x`` into the columns of every window."""
-    columns = _line_buffer(emitter, layer, sweep, x, fill, note)
-    return columns if sweep.passes_through else _columns(emitter, layer, sweep, columns, note)
+def windows(
+    emitter: Emitter, layer: str, sweep: Sweep, x: Stream, ends: tuple[int, int], note: str
+) -> Stream:
+    """Add the processes that turn the stream ``x`` into the columns of every window.
+
+    ``ends`` is the code that fills padded places, and the least depth of the resulting pipe.
+    """
+    fill, depth = ends
+    if sweep.passes_through:
+        return _line_buffer(emitter, layer, sweep, x, (fill, depth), note)
+    columns = _line_buffer(emitter, layer, sweep, x, (fill, 4), note)
+    return _columns(emitter, layer, sweep, columns, depth, note)
 
 
 def _line_buffer(
-    emitter: Emitter, layer: str, sweep: Sweep, x: Stream, fill: int, note: str
+    emitter: Emitter, layer: str, sweep: Sweep, x: Stream, ends: tuple[int, int], note: str
 ) -> Stream:
     """Walk the padded map word by word; send a column of K rows wherever a window needs it."""
     span = sweep.window.span[0]
     kernel, dilation = sweep.window.kernel_size[0], sweep.window.dilation[0]
     row_words = sweep.padded_width * sweep.words
     ahead = (span - 1) * row_words // max(1, sweep.window.kernel_size[1] * sweep.words)
-    out = emitter.stream(f"col_{layer}", kernel * x.lanes, 4 + ahead + ahead // 4)
+    fill, depth = ends
+    depth = max(depth, 4 + ahead + ahead // 4)
+    out = emitter.stream(f"col_{layer}", kernel * x.lanes, depth)
     loop = Loop()
     c = loop.counter("c", row_words)
     r = loop.counter("r", sweep.padded_height)
@@ -149,12 +159,14 @@ def _column_phase(loop: Loop, sweep: Sweep, c: str | None) -> str:
     return loop.let("col_hit", op(BinaryOp.LESS, name("cp"), ast.Literal(span)))
 
 
-def _columns(emitter: Emitter, layer: str, sweep: Sweep, x: Stream, note: str) -> Stream:
+def _columns(
+    emitter: Emitter, layer: str, sweep: Sweep, x: Stream, depth: int, note: str
+) -> Stream:
     """Send, for each output pixel, all its columns; those shared with the next one go round."""
     span, dilation = sweep.window.span[1], sweep.window.dilation[1]
     fresh_words, words = sweep.advance * sweep.words, sweep.words
     shared = (span - sweep.advance) * words
-    out = emitter.stream(f"win_{layer}", x.lanes, 4)
+    out = emitter.stream(f"win_{layer}", x.lanes, depth)
     loop = Loop()
     hit: str | None = None
     if dilation == 1:
