@@ -9,8 +9,7 @@ import pytest
 from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
-from pyahir.sim import Stalls, require_tool, simulate
-from pyahir.sim.tools import ToolError
+from pyahir.sim import Stalls, simulate
 
 WORDS = 24
 
@@ -94,15 +93,6 @@ def check(seed: int) -> None:
     wanted = Simulator(program).run(inputs, expect).outputs
     found = simulate(program, inputs, expect, stalls=Stalls(seed=seed, share=share)).outputs
     assert found == wanted, f"seed {seed}\n{text}"
-
-
-@pytest.fixture(autouse=True)
-def ghdl() -> None:
-    """Skip where there is no GHDL."""
-    try:
-        require_tool("ghdl")
-    except ToolError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.ghdl

@@ -25,15 +25,6 @@ pytestmark = pytest.mark.ghdl
 STALLS = Stalls(seed=5, share=0.3)
 
 
-@pytest.fixture(autouse=True)
-def ghdl() -> str:
-    """Skip where there is no GHDL, with the message that says how to get it."""
-    try:
-        return require_tool("ghdl")
-    except ToolError as error:
-        pytest.skip(str(error))
-
-
 def differences(
     chain: Chain, folder: Path, *, frames: int = 2, multipliers: int = 64, stalls: Stalls | None
 ) -> tuple[int, GhdlEngine]:
@@ -148,11 +139,11 @@ def test_the_text_is_a_function_of_the_program(tmp_path: Path) -> None:
     assert to_vhdl(first.program) == to_vhdl(second.program)
 
 
-def test_synthesis_accepts_the_text(tmp_path: Path, ghdl: str) -> None:
+def test_synthesis_accepts_the_text(tmp_path: Path) -> None:
     _, path = written(small().graph(), tmp_path)
     text = to_vhdl(GhdlEngine.open(path).program)
     (tmp_path / "design.vhd").write_text(text)
-    command = [ghdl, "--synth", "--std=08", "design.vhd", "-e", "ahir_system"]
+    command = [require_tool("ghdl"), "--synth", "--std=08", "design.vhd", "-e", "ahir_system"]
     assert "entity ahir_system" in run_tool(command, tmp_path)
 
 

@@ -9,8 +9,7 @@ import pytest
 from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
-from pyahir.sim import require_tool, simulate
-from pyahir.sim.tools import ToolError
+from pyahir.sim import simulate
 
 pytestmark = pytest.mark.ghdl
 
@@ -77,10 +76,6 @@ def program(kind: str, width: int) -> str:
 
 @pytest.mark.parametrize(("kind", "width"), [("uint", 8), ("int", 8), ("uint", 35), ("int", 35)])
 def test_operators_equal_the_interpreter(kind: str, width: int) -> None:
-    try:
-        require_tool("ghdl")
-    except ToolError as error:
-        pytest.skip(str(error))
     parsed = parse(program(kind, width))
     verify(parsed)
     generator = random.Random(width)

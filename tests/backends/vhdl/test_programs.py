@@ -84,10 +84,6 @@ PROGRAMS = {
 @pytest.mark.parametrize("share", [0.0, 0.4])
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
 def test_program_equals_the_interpreter(name: str, share: float) -> None:
-    try:
-        require_tool("ghdl")
-    except ToolError as error:
-        pytest.skip(str(error))
     program = parse(PROGRAMS[name])
     verify(program)
     expect = {"o": len(INPUTS["p"])}
