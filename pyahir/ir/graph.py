@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from pyahir.ir.ops.base import Op
-from pyahir.ir.types import Array, ArrayData, Float32, Int, TensorType
+from pyahir.ir.types import Array, ArrayData, TensorType
 
 __all__ = [
     "NAME",
@@ -134,11 +134,3 @@ def unique_name(name: str, taken: Mapping[str, object] | set[str]) -> str:
     while f"{name}_{number}" in taken:
         number += 1
     return f"{name}_{number}"
-
-
-def is_float(kind: TensorType) -> bool:
-    return isinstance(kind.element, Float32)
-
-
-def is_integer(kind: TensorType) -> bool:
-    return isinstance(kind.element, Int)

@@ -315,10 +315,8 @@ class TestBadInput:
         assert message == refused(capsys, "verify", model, "--engines", "ir,vivado")
 
     def test_input_shape(self, capsys: pytest.CaptureFixture[str], model: Path) -> None:
-        message = "--input-shape 28: accepted"
-        found = refused(capsys, "verify", model, "--input-shape", "1,x,28")
-        assert found == "--input-shape 1,x,28: accepted is C,H,W or a vector's length: 1,28,28"
-        assert not found.startswith(message)
+        message = "--input-shape 1,x,28: accepted is C,H,W or a vector's length: 1,28,28"
+        assert message == refused(capsys, "verify", model, "--input-shape", "1,x,28")
 
     def test_torch_engine_of_a_float_model(
         self, capsys: pytest.CaptureFixture[str], float_model: Path, tmp_path: Path

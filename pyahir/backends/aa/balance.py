@@ -11,7 +11,7 @@ a deterministic operator as many as its longest path has registered statements.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import cast
 
@@ -26,9 +26,8 @@ DEPTHS = (7, 15, 31, 63, 127, 255)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the names in a loop stand for, and the latency of each operator module."""
+    """What a loop calls: the latency of each operator module."""
 
-    storages: Collection[str] = ()
     latencies: Mapping[str, int] = field(default_factory=dict[str, int])
 
 

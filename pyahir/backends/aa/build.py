@@ -118,11 +118,6 @@ class Loop:
     body: list[ast.Statement] = field(default_factory=list[ast.Statement])
     wraps: list[str] = field(default_factory=list[str])
     condition: Expr = field(default_factory=lambda: ast.Literal(1))
-    serial: int = 0
-
-    def fresh(self, stem: str) -> str:
-        self.serial += 1
-        return f"{stem}_{self.serial}"
 
     def let(self, target: str, value: Expr) -> str:
         """Add a combinational value."""

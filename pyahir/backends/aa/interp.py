@@ -109,7 +109,6 @@ class Simulator:
         self._scopes = scopes
         self._shared = Shared(scopes, typing, blocking=blocking_modules(scopes), fill=undefined)
         self._pipes: dict[str, PipeState] = {}
-        self._taps: dict[str, list[int]] = {}
         self._pending: dict[str, Iterator[int]] = {}
         for module_scope in (scopes.root, *scopes.modules.values()):
             self._allocate(module_scope)
