@@ -1,7 +1,9 @@
 """Folding: how many output channels and inputs of a layer are multiplied at a time.
 
 A matvec with ``pe`` output channels and ``simd`` inputs at a time needs
-``pixels * (outputs / pe) * (inputs / simd)`` cycles a frame and ``pe * simd`` multipliers.
+``pixels * (outputs / pe) * ceil(inputs / simd)`` cycles a frame and ``pe * simd`` multipliers: the
+last word of a pixel is filled up with zero weights. Where all output channels are made at a time,
+nothing is filled up: a word may end one pixel and begin the next (``plan.plan``).
 Which folding is best is decided in ``plan.search``.
 """
 
@@ -21,18 +23,20 @@ DEFAULT_MULTIPLIERS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folding:
-    """``pe`` output channels times ``simd`` input elements at a time."""
+    """``pe`` output channels times ``simd`` input elements at a time.
+
+    ``requantizers`` of the ``pe`` sums are requantized at a time, one after the other; ``whole``
+    windows are sent in one word instead of column by column. ``None`` leaves it to the planner.
+    """
 
     pe: int
     simd: int
+    requantizers: int | None = None
+    whole: bool | None = None
 
     @property
     def multipliers(self) -> int:
         return self.pe * self.simd
-
-    def cycles(self, layer: Layer) -> int:
-        """Give the cycles a frame of the matvec alone."""
-        return layer.pixels * (layer.outputs // self.pe) * (layer.inputs // self.simd)
 
 
 def divisors(number: int) -> tuple[int, ...]:
@@ -53,21 +57,32 @@ def check(name: str, folding: Folding, matvecs: Mapping[str, Layer]) -> None:
     if name not in matvecs:
         raise PlanError(f"folding of {name!r}: no such layer; accepted: {', '.join(matvecs)}")
     layer = matvecs[name]
-    for what, size, total, noun in (
-        ("pe", folding.pe, layer.outputs, "output channels"),
-        ("simd", folding.simd, layer.inputs, "inputs"),
-    ):
-        if size < 1 or total % size:
-            accepted = ", ".join(map(str, divisors(total)))
-            raise PlanError(
-                f"{name}: {what}={size} does not divide {total} {noun}; accepted: {accepted}"
-            )
+    if folding.pe < 1 or layer.outputs % folding.pe:
+        accepted = ", ".join(map(str, divisors(layer.outputs)))
+        raise PlanError(
+            f"{name}: pe={folding.pe} does not divide {layer.outputs} output channels; "
+            f"accepted: {accepted}"
+        )
+    if not 1 <= folding.simd <= layer.inputs:
+        raise PlanError(f"{name}: simd={folding.simd}; accepted: 1 to {layer.inputs}, its inputs")
+    requantizers = folding.requantizers
+    if requantizers is not None and (requantizers < 1 or folding.pe % requantizers):
+        accepted = ", ".join(map(str, divisors(folding.pe)))
+        raise PlanError(
+            f"{name}: {requantizers} requantizers do not divide pe={folding.pe}; "
+            f"accepted: {accepted}"
+        )
 
 
 def options(layer: Layer) -> list[Folding]:
-    """List every folding that divides the layer."""
+    """List the foldings worth a look: for each number of input folds the least ``simd``.
+
+    Where all output channels are made at a time, every ``simd`` has its own number of cycles.
+    """
+    folds = {-(-layer.inputs // n) for n in range(1, layer.inputs + 1)}
+    dense = set(range(1, layer.inputs + 1)) if layer.window is not None else folds
     return [
         Folding(pe=pe, simd=simd)
         for pe in divisors(layer.outputs)
-        for simd in divisors(layer.inputs)
+        for simd in sorted(dense if pe == layer.outputs else folds)
     ]

@@ -261,10 +261,12 @@ def _uncentered(
     if len(exceptions):
         shifted[:, 1] += center[exceptions[:, 0]]
         shifted = _still_needed(shifted, multiplier, offset - multiplier * center, op, clamp)
+    offset = offset - multiplier * center
+    spare = _common_shift(multiplier, op)
     return Rescale(
-        multiplier=multiplier,
-        offset=offset - multiplier * center,
-        shift=op.shift,
+        multiplier=multiplier >> spare,
+        offset=offset >> spare,
+        shift=op.shift - spare,
         quant_min=clamp[0],
         quant_max=clamp[1],
         exceptions=shifted,
@@ -273,6 +275,16 @@ def _uncentered(
         tie_bits=op.tie_bits,
         tie_parity=op.tie_parity,
     )
+
+
+def _common_shift(multiplier: Int64, op: Requantize) -> int:
+    """Count the low bits that are 0 in every multiplier: they say nothing about any code.
+
+    ``(a * (m << j) + b) >> s`` is ``(a * m + (b >> j)) >> (s - j)``, as shifts round down.
+    """
+    together = int(np.bitwise_or.reduce(multiplier))
+    zeros = (together & -together).bit_length() - 1
+    return max(0, min(zeros, op.shift - max(1, op.tie_bits)))
 
 
 def _still_needed(

@@ -6,7 +6,7 @@ In: a QUANTIZED graph and options. Out: ``Plan``, which refers to nodes by name.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,11 @@ from pyahir.ir.ops.window import WindowOp
 from pyahir.plan.folding import Folding
 from pyahir.plan.layers import Layer, LayerKind
 
-__all__ = ["Plan", "PlannedLayer", "Sweep", "planned_layer"]
+__all__ = ["Plan", "PlannedLayer", "Sweep", "gear_cycles", "planned_layer"]
 
 Int64 = npt.NDArray[np.int64]
 WEIGHT_BITS = 8
+MOST_PACKED = 4  # pixels in a group: each but the last costs a sum of its own
 ACTIVATION_BITS = 8
 
 
@@ -29,7 +30,7 @@ class Sweep:
     """How a window process walks the padded feature map: all counts are words of ``lanes``.
 
     ``words`` is the number of words of one pixel (channels / lanes); a column holds one word of
-    each of the window's rows.
+    each of the window's rows. ``whole``: all columns of a window leave in one word.
     """
 
     window: WindowOp
@@ -39,6 +40,7 @@ class Sweep:
     width: int
     out_height: int
     out_width: int
+    whole: bool = False
 
     @property
     def padded_height(self) -> int:
@@ -59,7 +61,13 @@ class Sweep:
 
     @property
     def column_lanes(self) -> int:
+        """Elements of a word that leaves the line buffer."""
         return self.window.kernel_size[0] * self.lanes
+
+    @property
+    def window_lanes(self) -> int:
+        """Elements of a word that leaves the window processes."""
+        return self.column_lanes * (self.window.kernel_size[1] if self.whole else 1)
 
     @property
     def passes_through(self) -> bool:
@@ -68,11 +76,17 @@ class Sweep:
         return dense and self.window.stride[1] >= self.window.span[1]
 
     @property
+    def columns_used(self) -> int:
+        """Columns of a row that some window needs."""
+        return (self.out_width - 1) * self.window.stride[1] + self.window.span[1]
+
+    @property
     def column_cycles(self) -> int:
-        """Cycles a frame of the process that repeats columns for overlapping windows."""
+        """Cycles a frame of the process that makes windows of columns."""
         if self.passes_through:
             return 0
-        return self.out_height * self.out_width * self.window.span[1] * self.words
+        columns = self.columns_used if self.whole else self.out_width * self.window.span[1]
+        return self.out_height * columns * self.words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,12 +108,42 @@ class PlannedLayer:
         return self.folding.multipliers if self.layer.kind == LayerKind.MATVEC else 0
 
     @property
+    def packed(self) -> bool:
+        """Whether a word may end one pixel and begin the next, so that no lane is ever idle.
+
+        That needs all output channels at a time: otherwise a pixel's words come several times.
+        """
+        layer, folding = self.layer, self.folding
+        one_fold = layer.kind == LayerKind.MATVEC and folding.pe == layer.outputs
+        return one_fold and layer.pixels > 1 and 1 < self.group <= MOST_PACKED
+
+    @property
+    def group(self) -> int:
+        """Pixels after which the words of a packed layer begin with a pixel again."""
+        return self.folding.simd // math.gcd(self.layer.inputs, self.folding.simd)
+
+    @property
     def input_folds(self) -> int:
-        return self.layer.inputs // self.folding.simd
+        """Words of inputs after which the weights repeat: of a pixel, or of a packed group."""
+        if self.packed:
+            return self.layer.inputs * self.group // self.folding.simd
+        return -(-self.layer.inputs // self.folding.simd)
+
+    @property
+    def frame_words(self) -> int:
+        """Words of inputs a frame, each counted once."""
+        if self.packed:
+            return -(-self.layer.pixels * self.layer.inputs // self.folding.simd)
+        return self.layer.pixels * self.input_folds
 
     @property
     def output_folds(self) -> int:
         return self.layer.outputs // self.folding.pe
+
+    @property
+    def requantizers(self) -> int:
+        """Requantizers side by side: one for each lane of the stream of results."""
+        return self.lanes_out if self.layer.kind == LayerKind.MATVEC else 0
 
     def column_order(self) -> Int64:
         """Give the weight column of each input element in the order of the window stream."""
@@ -109,6 +153,8 @@ class PlannedLayer:
         kh, kw = self.sweep.window.kernel_size
         index = np.arange(self.layer.inputs, dtype=np.int64)
         grid = index.reshape(self.sweep.words, self.sweep.lanes, kh, kw)
+        if self.sweep.whole:
+            return grid.transpose(0, 3, 2, 1).ravel()  # word, kx, ky, lane
         return grid.transpose(3, 0, 2, 1).ravel()  # kx, word, ky, lane
 
     @property
@@ -123,9 +169,9 @@ class PlannedLayer:
         """Count the iterations a frame of the arithmetic process."""
         match self.layer.kind:
             case LayerKind.MATVEC:
-                common = math.gcd(self.arriving_lanes, self.folding.simd)
-                converter = self.layer.pixels * (self.layer.inputs // common)
-                return max(self.folding.cycles(self.layer), converter)
+                serial = self.layer.pixels * (self.layer.outputs // self.requantizers)
+                sums = self.frame_words * self.output_folds
+                return max(sums, serial, self.converter_cycles)
             case LayerKind.ELEMENTWISE:
                 return self.layer.x.size // self.lanes_in
             case _:
@@ -136,14 +182,22 @@ class PlannedLayer:
     @property
     def arriving_lanes(self) -> int:
         """Elements a word in front of the arithmetic, before width conversion."""
-        return self.lanes_in if self.sweep is None else self.sweep.column_lanes
+        return self.lanes_in if self.sweep is None else self.sweep.window_lanes
+
+    @property
+    def converter_cycles(self) -> int:
+        """Cycles a frame of the conversion from arriving words to those of ``simd`` inputs."""
+        pixels, inputs = self.layer.pixels, self.layer.inputs
+        if self.packed:
+            return gear_cycles(pixels * inputs, self.arriving_lanes, self.folding.simd)
+        return pixels * gear_cycles(inputs, self.arriving_lanes, self.folding.simd)
 
     @property
     def memory_bits(self) -> int:
         """Bits of weights, requantization parameters and line buffers."""
         bits = 0
         if self.layer.weight is not None:
-            bits += self.layer.weight.size * WEIGHT_BITS
+            bits += self.input_folds * self.output_folds * self.multipliers * WEIGHT_BITS
         if self.sweep is not None and self.sweep.window.span[0] > 1:
             row = self.sweep.padded_width * self.sweep.words * self.sweep.lanes
             bits += row * (self.sweep.window.span[0] - 1) * ACTIVATION_BITS
@@ -177,20 +231,35 @@ class Plan:
         )
 
 
+def gear_cycles(elements: int, arriving: int, target: int) -> int:
+    """Cycles to repack ``elements`` from words of ``arriving`` into words of ``target``.
+
+    One word in and one word out a cycle; the last word is filled up.
+    """
+    if arriving >= target:
+        return -(-elements // target)
+    reads = elements // arriving
+    before_last = (elements - arriving) % target
+    return reads + (before_last + arriving > target)
+
+
 def planned_layer(layer: Layer, lanes: int, folding: Folding) -> PlannedLayer:
-    """Place a layer behind a stream of ``lanes`` channels a word."""
-    out = folding.pe if layer.kind == LayerKind.MATVEC else lanes
-    return PlannedLayer(
-        layer=layer, folding=folding, lanes_in=lanes, lanes_out=out, sweep=_sweep(layer, lanes)
-    )
+    """Place a layer behind a stream of ``lanes`` channels a word; what is open is the plainest."""
+    out = lanes
+    if layer.kind == LayerKind.MATVEC:
+        out = folding.requantizers or folding.pe
+    sweep = _sweep(layer, lanes, whole=bool(folding.whole))
+    whole = sweep is not None and sweep.whole
+    chosen = replace(folding, requantizers=out, whole=whole)
+    return PlannedLayer(layer=layer, folding=chosen, lanes_in=lanes, lanes_out=out, sweep=sweep)
 
 
-def _sweep(layer: Layer, lanes: int) -> Sweep | None:
+def _sweep(layer: Layer, lanes: int, *, whole: bool) -> Sweep | None:
     if layer.window is None or _pointwise(layer.window):
         return None
     height, width = layer.x.spatial
     out_height, out_width = layer.y.spatial
-    return Sweep(
+    sweep = Sweep(
         window=layer.window,
         lanes=lanes,
         words=layer.x.channels // lanes,
@@ -199,6 +268,9 @@ def _sweep(layer: Layer, lanes: int) -> Sweep | None:
         out_height=out_height,
         out_width=out_width,
     )
+    overlap = layer.window.stride[1] < layer.window.span[1]
+    serves = layer.kind == LayerKind.MATVEC and overlap and not sweep.passes_through
+    return replace(sweep, whole=whole and serves)
 
 
 def _pointwise(window: WindowOp) -> bool:

@@ -1,141 +1,237 @@
-"""Which folding each layer gets: the exact optimum for a chain under a budget of multipliers.
+"""Which folding each layer gets: the exact optimum for a chain under a budget or a target.
 
-The words in which a layer sends its channels (``pe``) are the words in which the next receives
-them, so layers are not independent; but once a limit on the cycles is set, the fewest multipliers
-are found by dynamic programming over the width of the stream. More cycles never need more
-multipliers, so the least limit that the budget allows is found by bisection: no plan made of these
-processes has fewer cycles a frame with as many multipliers.
+The words in which a layer sends its channels are the words in which the next receives them, so
+layers are not independent; but once a limit on the cycles is set, the fewest multipliers are found
+by dynamic programming over the width of the stream. More cycles never need more multipliers, so
+the least limit that a budget allows is found by bisection: no plan made of these processes has
+fewer cycles a frame with as many multipliers. Among equals the one with the fewest requantizers
+wins, then the one with the fewest windows sent whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph
-from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, options
+from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, divisors
 from pyahir.plan.layers import Layer, LayerKind, layers_of
 from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
 
-__all__ = ["Options", "make_plan"]
+__all__ = ["Options", "Planner", "make_plan"]
 
 NO_FOLDING = Folding(pe=1, simd=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the user asked for: a budget of multipliers, and foldings by layer name."""
+    """What the user asked for: a target, and foldings by layer name.
+
+    The target is a budget of ``multipliers``, or, where ``cycles`` is given, the most clock cycles
+    a frame, reached with the fewest multipliers.
+    """
 
     multipliers: int = DEFAULT_MULTIPLIERS
+    cycles: int | None = None
     foldings: Mapping[str, Folding] = field(default_factory=dict[str, Folding])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    folding: Folding
-    multipliers: int
-    cycles: int
-    lanes_out: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Partial:
     """The best plan of the layers so far that ends in a stream of one width."""
 
-    multipliers: int
-    requantizers: int
-    foldings: tuple[Folding, ...]
+    multipliers: int = 0
+    requantizers: int = 0
+    whole: int = 0
+    foldings: tuple[Folding, ...] = ()
 
-    def rank(self) -> tuple[int, int, tuple[tuple[int, int], ...]]:
+    def rank(self) -> tuple[int, int, int, tuple[tuple[int, int], ...]]:
         sizes = tuple((folding.pe, folding.simd) for folding in self.foldings)
-        return self.multipliers, self.requantizers, sizes
+        return self.multipliers, self.requantizers, self.whole, sizes
+
+    def extended(self, placed: PlannedLayer) -> _Partial:
+        return _Partial(
+            multipliers=self.multipliers + placed.multipliers,
+            requantizers=self.requantizers + placed.requantizers,
+            whole=self.whole + bool(placed.folding.whole),
+            foldings=(*self.foldings, placed.folding),
+        )
+
+
+class Planner:
+    """Plans of one graph; what was found for a limit on the cycles is kept."""
+
+    def __init__(self, graph: Graph, foldings: Mapping[str, Folding] | None = None) -> None:
+        self.graph = graph
+        self.layers = layers_of(graph)
+        self.foldings = dict(foldings or {})
+        matvecs = {layer.name: layer for layer in self.layers if layer.kind == LayerKind.MATVEC}
+        for name, folding in self.foldings.items():
+            check(name, folding, matvecs)
+        source = graph.inputs[0].type
+        self.lanes = source.channels if len(source.shape) == 4 else 1
+        self._found: dict[int, Plan | None] = {}
+
+    def within_cycles(self, limit: int) -> Plan | None:
+        """Give the plan with the fewest multipliers that needs at most ``limit`` cycles a frame."""
+        if limit not in self._found:
+            best = self._search(limit)
+            self._found[limit] = None if best is None else self._plan(best.foldings)
+        return self._found[limit]
+
+    def within_multipliers(self, budget: int) -> Plan:
+        """Give the plan with the fewest cycles a frame that has at most ``budget`` multipliers."""
+        slowest = self.slowest()
+        if slowest.multipliers > budget:
+            if not self.foldings:
+                raise PlanError(
+                    f"--multipliers {budget}: the network needs at least {slowest.multipliers}; "
+                    f"the nearest feasible number is {slowest.multipliers}"
+                )
+            budget = slowest.multipliers
+        low, best = 0, slowest
+        while best.cycles_per_frame - low > 1:
+            middle = (low + best.cycles_per_frame) // 2
+            found = self.within_cycles(middle)
+            if found is not None and found.multipliers <= budget:
+                best = found
+            else:
+                low = middle
+        return best
+
+    def slowest(self) -> Plan:
+        """Give the plan with the fewest multipliers of all."""
+        limit = sum(max(1, layer.pixels * layer.inputs * layer.outputs) for layer in self.layers)
+        limit += sum(layer.x.size * 64 for layer in self.layers)
+        found = self.within_cycles(limit)
+        while found is None:
+            limit *= 2
+            found = self.within_cycles(limit)
+        return found
+
+    def fastest(self) -> Plan:
+        """Give the plan with the fewest cycles a frame that any number of multipliers reaches."""
+        most = sum(
+            layer.inputs * layer.outputs for layer in self.layers if layer.kind == LayerKind.MATVEC
+        )
+        return self.within_multipliers(most)
+
+    def front(self) -> Iterator[Plan]:
+        """Give every best plan, from the fewest multipliers on: fewer cycles for more of them."""
+        plan: Plan | None = self.slowest()
+        while plan is not None:
+            following = self.within_cycles(plan.cycles_per_frame - 1)
+            if following is None or following.multipliers > plan.multipliers:
+                yield plan
+            plan = following
+
+    def _plan(self, foldings: tuple[Folding, ...]) -> Plan:
+        planned: list[PlannedLayer] = []
+        width = self.lanes
+        for layer, folding in zip(self.layers, foldings, strict=True):
+            planned.append(planned_layer(layer, width, folding))
+            width = planned[-1].lanes_out
+        return Plan(graph=self.graph, input_lanes=self.lanes, layers=tuple(planned))
+
+    def _search(self, limit: int) -> _Partial | None:
+        """Find the fewest multipliers with which no layer takes more than ``limit`` cycles."""
+        states = {self.lanes: _Partial()}
+        for layer in self.layers:
+            following: dict[int, _Partial] = {}
+            for width, partial in states.items():
+                for placed in self._choices(layer, width, limit):
+                    extended = partial.extended(placed)
+                    known = following.get(placed.lanes_out)
+                    if known is None or extended.rank() < known.rank():
+                        following[placed.lanes_out] = extended
+            states = following
+        return min(states.values(), key=_Partial.rank, default=None)
+
+    def _choices(self, layer: Layer, width: int, limit: int) -> Iterator[PlannedLayer]:
+        """Give, for each way to arrange a layer, its fewest multipliers within the limit."""
+        if layer.kind != LayerKind.MATVEC:
+            placed = planned_layer(layer, width, NO_FOLDING)
+            if placed.cycles <= limit:
+                yield placed
+            return
+        fixed = self.foldings.get(layer.name)
+        for pe in divisors(layer.outputs) if fixed is None else (fixed.pe,):
+            arrangements = [False, True] if fixed is None or fixed.whole is None else [fixed.whole]
+            for whole in arrangements:
+                simd = _least_simd(layer, width, limit, Folding(pe=pe, simd=1, whole=whole), fixed)
+                if simd is None:
+                    continue
+                yield from _requantized(
+                    layer, width, limit, Folding(pe=pe, simd=simd, whole=whole), fixed
+                )
+                if not planned_layer(
+                    layer, width, Folding(pe=pe, simd=simd, whole=True)
+                ).folding.whole:
+                    break  # this layer's windows are never sent whole
+
+
+def _least_simd(
+    layer: Layer, width: int, limit: int, start: Folding, fixed: Folding | None
+) -> int | None:
+    """Find the least number of inputs at a time with which the limit is kept."""
+    candidates = [fixed.simd] if fixed is not None else _simds(layer, start.pe, limit)
+    for simd in candidates:
+        folding = Folding(pe=start.pe, simd=simd, whole=start.whole)
+        placed = planned_layer(layer, width, folding)
+        if placed.cycles <= limit:
+            return simd
+        hopeless = -(-layer.pixels * layer.inputs // placed.arriving_lanes) > limit
+        windows = placed.sweep
+        if hopeless or (
+            windows is not None and max(windows.line_cycles, windows.column_cycles) > limit
+        ):
+            return None
+    return None
+
+
+def _simds(layer: Layer, pe: int, limit: int) -> Iterator[int]:
+    """Give ``simd`` in ascending order, from the least that can keep the limit."""
+    least = -(-layer.pixels * layer.inputs * (layer.outputs // pe) // limit)
+    if pe == layer.outputs:
+        yield from range(least, layer.inputs + 1)
+        return
+    simd = least
+    while simd <= layer.inputs:
+        folds = -(-layer.inputs // simd)
+        yield -(-layer.inputs // folds)
+        if folds == 1:
+            return
+        simd = -(-layer.inputs // (folds - 1))
+
+
+def _requantized(
+    layer: Layer, width: int, limit: int, folding: Folding, fixed: Folding | None
+) -> Iterator[PlannedLayer]:
+    """Give a folding with every number of requantizers that keeps the limit."""
+    numbers: tuple[int, ...] = divisors(folding.pe)
+    if fixed is not None and fixed.requantizers is not None:
+        numbers = (fixed.requantizers,)
+    for number in numbers:
+        if layer.pixels * (layer.outputs // number) <= limit:
+            yield planned_layer(
+                layer,
+                width,
+                Folding(pe=folding.pe, simd=folding.simd, requantizers=number, whole=folding.whole),
+            )
 
 
 def make_plan(graph: Graph, options: Options) -> Plan:
     """Group, fold and lay out; raises ``PlanError`` for a request that cannot be followed."""
-    layers = layers_of(graph)
-    matvecs = {layer.name: layer for layer in layers if layer.kind == LayerKind.MATVEC}
-    for name, folding in options.foldings.items():
-        check(name, folding, matvecs)
-    source = graph.inputs[0].type
-    lanes = source.channels if len(source.shape) == 4 else 1
-    tables = _tables(layers, lanes, options)
-    foldings = _search(tables, lanes, options.multipliers, fixed=len(options.foldings))
-    planned: list[PlannedLayer] = []
-    width = lanes
-    for layer, folding in zip(layers, foldings, strict=True):
-        planned.append(planned_layer(layer, width, folding))
-        width = planned[-1].lanes_out
-    return Plan(graph=graph, input_lanes=lanes, layers=tuple(planned))
-
-
-Table = dict[int, list[_Choice]]  # by the width of the arriving stream
-
-
-def _tables(layers: tuple[Layer, ...], lanes: int, wanted: Options) -> list[Table]:
-    """List, per layer and width of its input stream, every choice with what it costs."""
-    tables: list[Table] = []
-    widths = {lanes}
-    for layer in layers:
-        found = [NO_FOLDING]
-        if layer.kind == LayerKind.MATVEC:
-            fixed = wanted.foldings.get(layer.name)
-            found = [fixed] if fixed else options(layer)
-        table: Table = {}
-        for width in sorted(widths):
-            placed = [planned_layer(layer, width, folding) for folding in found]
-            table[width] = [
-                _Choice(
-                    folding=item.folding,
-                    multipliers=item.multipliers,
-                    cycles=item.cycles,
-                    lanes_out=item.lanes_out,
-                )
-                for item in placed
-            ]
-        tables.append(table)
-        widths = {choice.lanes_out for row in table.values() for choice in row}
-    return tables
-
-
-def _search(tables: list[Table], lanes: int, budget: int, *, fixed: int) -> tuple[Folding, ...]:
-    limits = sorted({item.cycles for table in tables for row in table.values() for item in row})
-    slowest = _fewest(tables, lanes, limits[-1])
-    assert slowest is not None, "with no limit on the cycles every plan is feasible"
-    if slowest.multipliers > budget and not fixed:
-        raise PlanError(
-            f"--multipliers {budget}: the network needs at least {slowest.multipliers}; "
-            f"the nearest feasible number is {slowest.multipliers}"
-        )
-    budget = max(budget, slowest.multipliers)
-    low, high, best = -1, len(limits) - 1, slowest
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = _fewest(tables, lanes, limits[middle])
-        if found is not None and found.multipliers <= budget:
-            high, best = middle, found
-        else:
-            low = middle
-    return best.foldings
-
-
-def _fewest(tables: list[Table], lanes: int, limit: int) -> _Partial | None:
-    """Find the fewest multipliers with which no layer takes more than ``limit`` cycles."""
-    states = {lanes: _Partial(multipliers=0, requantizers=0, foldings=())}
-    for table in tables:
-        following: dict[int, _Partial] = {}
-        for width, partial in states.items():
-            for choice in table[width]:
-                if choice.cycles > limit:
-                    continue
-                extended = _Partial(
-                    multipliers=partial.multipliers + choice.multipliers,
-                    requantizers=partial.requantizers + choice.folding.pe,
-                    foldings=(*partial.foldings, choice.folding),
-                )
-                known = following.get(choice.lanes_out)
-                if known is None or extended.rank() < known.rank():
-                    following[choice.lanes_out] = extended
-        states = following
-    return min(states.values(), key=_Partial.rank, default=None)
+    planner = Planner(graph, options.foldings)
+    if options.cycles is None:
+        return planner.within_multipliers(options.multipliers)
+    found = planner.within_cycles(options.cycles)
+    if found is not None:
+        return found
+    fastest = planner.fastest()
+    raise PlanError(
+        f"--cycles {options.cycles}: the network needs at least {fastest.cycles_per_frame:,} a "
+        f"frame, with {fastest.multipliers:,} multipliers; the nearest feasible number is "
+        f"{fastest.cycles_per_frame}"
+    )

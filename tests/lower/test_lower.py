@@ -25,14 +25,16 @@ from tests.networks import Chain, chains, lenet, small
 @given(chain=chains(), data=st.data())
 def test_random_networks(chain: Chain, data: st.DataObject) -> None:
     graph = chain.graph()
-    foldings = {
-        layer.name: Folding(
-            pe=data.draw(st.sampled_from(divisors(layer.outputs))),
-            simd=data.draw(st.sampled_from(divisors(layer.inputs))),
-        )
-        for layer in layers_of(graph)
-        if layer.kind == LayerKind.MATVEC
-    }
+    foldings: dict[str, Folding] = {}
+    for layer in layers_of(graph):
+        if layer.kind == LayerKind.MATVEC:
+            pe = data.draw(st.sampled_from(divisors(layer.outputs)))
+            foldings[layer.name] = Folding(
+                pe=pe,
+                simd=data.draw(st.integers(1, layer.inputs)),
+                requantizers=data.draw(st.sampled_from(divisors(pe))),
+                whole=data.draw(st.booleans()),
+            )
     with tempfile.TemporaryDirectory() as folder:
         compiled, path = written(graph, Path(folder), foldings=foldings)
         assert parse(compiled.text.decode()) == compiled.design.program

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 import pytest
 
 from pyahir.errors import PlanError
-from pyahir.plan.folding import Folding, options, parse_folding
-from pyahir.plan.layers import LayerKind, layers_of
-from pyahir.plan.plan import planned_layer
-from pyahir.plan.search import Options, make_plan
+from pyahir.plan.folding import Folding, divisors, parse_folding
+from pyahir.plan.layers import Layer, LayerKind, layers_of
+from pyahir.plan.plan import gear_cycles, planned_layer
+from pyahir.plan.search import Options, Planner, make_plan
 from tests.networks import Chain, lenet, small
 
 
 def brute_force(chain: Chain, budget: int) -> int:
     """Try every combination of foldings; give the least cycles within the budget."""
     graph = chain.graph()
-    layers = layers_of(graph)
-    choices = [
-        options(layer) if layer.kind == LayerKind.MATVEC else [Folding(pe=1, simd=1)]
-        for layer in layers
+    partial = {(graph.inputs[0].type.channels, 0, 0)}  # width of the stream, multipliers, cycles
+    for layer in layers_of(graph):
+        placed = {
+            (width, multipliers, cycles, folding)
+            for width, multipliers, cycles in partial
+            for folding in every_folding(layer)
+        }
+        partial = set()
+        for width, multipliers, cycles, folding in placed:
+            found = planned_layer(layer, width, folding)
+            total = multipliers + found.multipliers
+            if total <= budget:
+                partial.add((found.lanes_out, total, max(cycles, found.cycles)))
+    return min(cycles for _, _, cycles in partial)
+
+
+def every_folding(layer: Layer) -> list[Folding]:
+    """List all foldings of a layer, the wasteful ones among them."""
+    if layer.kind != LayerKind.MATVEC:
+        return [Folding(pe=1, simd=1)]
+    return [
+        Folding(pe=pe, simd=simd, requantizers=requantizers, whole=whole)
+        for pe in divisors(layer.outputs)
+        for simd in range(1, layer.inputs + 1)
+        for requantizers in divisors(pe)
+        for whole in (False, True)
     ]
-    best = 1 << 60
-    for combination in itertools.product(*choices):
-        width = graph.inputs[0].type.channels
-        cycles = multipliers = 0
-        for layer, folding in zip(layers, combination, strict=True):
-            placed = planned_layer(layer, width, folding)
-            width = placed.lanes_out
-            cycles = max(cycles, placed.cycles)
-            multipliers += placed.multipliers
-        if multipliers <= budget:
-            best = min(best, cycles)
-    return best
 
 
 @pytest.mark.parametrize("budget", [2, 3, 5, 8, 13, 40, 1000])
@@ -44,9 +53,55 @@ def test_equals_brute_force(budget: int) -> None:
     assert plan.multipliers <= budget
 
 
-def test_lenet_is_near_its_bound() -> None:
-    plan = make_plan(lenet().graph(), Options(multipliers=109))
-    assert (plan.macs, plan.cycles_per_frame) == (416_520, 4000)
+@pytest.mark.parametrize(
+    ("budget", "cycles", "share"),
+    [(64, 7000, 0.93), (109, 4000, 0.98), (128, 3600, 0.92), (400, 1300, 0.85)],
+)
+def test_lenet_is_near_its_bound(budget: int, cycles: int, share: float) -> None:
+    plan = Planner(lenet().graph()).within_multipliers(budget)
+    assert plan.macs == 416_520
+    assert plan.multipliers <= budget
+    assert plan.cycles_per_frame <= cycles
+    assert plan.macs >= share * plan.multipliers * plan.cycles_per_frame
+
+
+def test_the_front_has_no_plan_that_another_beats() -> None:
+    planner = Planner(small().graph())
+    points = [(plan.multipliers, plan.cycles_per_frame) for plan in planner.front()]
+    assert points == sorted(points)
+    assert [cycles for _, cycles in points] == sorted({c for _, c in points}, reverse=True)
+    for multipliers, cycles in points:
+        assert planner.within_multipliers(multipliers).cycles_per_frame == cycles
+
+
+def test_a_number_of_cycles_needs_the_fewest_multipliers() -> None:
+    graph = small().graph()
+    plan = make_plan(graph, Options(cycles=300))
+    assert plan.cycles_per_frame <= 300
+    assert brute_force(small(), plan.multipliers) <= 300
+    assert brute_force(small(), plan.multipliers - 1) > 300
+
+
+def test_too_few_cycles() -> None:
+    least = Planner(small().graph()).fastest().cycles_per_frame
+    with pytest.raises(PlanError, match=f"^--cycles 3: .* the nearest feasible number is {least}$"):
+        make_plan(small().graph(), Options(cycles=3))
+
+
+@pytest.mark.parametrize("elements", [1, 2, 5, 6, 7, 12, 24, 25, 50])
+def test_gear_cycles_count_what_a_gearbox_does(elements: int) -> None:
+    """A word in while fewer bits wait than a result has, a word out as soon as there are enough."""
+    for arriving in (size for size in range(1, elements + 1) if elements % size == 0):
+        for target in range(1, elements + 1):
+            waiting = cycles = 0
+            left = elements
+            while left or waiting:
+                if waiting < target and left:
+                    waiting, left = waiting + arriving, left - arriving
+                if waiting >= target or not left:
+                    waiting = max(0, waiting - target)
+                cycles += 1
+            assert gear_cycles(elements, arriving, target) == cycles
 
 
 def test_too_few_multipliers() -> None:
@@ -59,6 +114,22 @@ def test_folding_that_does_not_divide() -> None:
     message = "conv1: pe=3 does not divide 4 output channels; accepted: 1, 2, 4"
     with pytest.raises(PlanError, match=f"^{re.escape(message)}$"):
         make_plan(small().graph(), Options(foldings={"conv1": Folding(pe=3, simd=1)}))
+
+
+@pytest.mark.parametrize(
+    ("folding", "message"),
+    [
+        (Folding(pe=1, simd=19), "conv1: simd=19; accepted: 1 to 18, its inputs"),
+        (Folding(pe=1, simd=0), "conv1: simd=0; accepted: 1 to 18, its inputs"),
+        (
+            Folding(pe=2, simd=1, requantizers=3),
+            "conv1: 3 requantizers do not divide pe=2; accepted: 1, 2",
+        ),
+    ],
+)
+def test_folding_out_of_range(folding: Folding, message: str) -> None:
+    with pytest.raises(PlanError, match=f"^{re.escape(message)}$"):
+        make_plan(small().graph(), Options(foldings={"conv1": folding}))
 
 
 def test_folding_of_no_layer() -> None:

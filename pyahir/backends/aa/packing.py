@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pyahir.backends.aa.lower.loader import ITEM_BITS, Memory
 from pyahir.backends.aa.lower.rescale import RescaleFormat, rescale_format
 from pyahir.ir.types import Array
-from pyahir.plan.layers import LayerKind, Rescale
+from pyahir.plan.layers import Rescale
 from pyahir.plan.plan import Plan, PlannedLayer
 
 __all__ = ["pack_frames", "pack_memories", "unpack_frames"]
@@ -37,11 +37,18 @@ def pack_memories(plan: Plan, memories: Sequence[Memory]) -> Items:
 
 
 def _weights(planned: PlannedLayer, memory: Memory) -> Items:
-    """Words in the order (output fold, input fold); lanes (channel, input), inputs lowest."""
+    """Words in the order (output fold, input fold); lanes (channel, input), inputs lowest.
+
+    Lanes beyond the inputs of a pixel are zero; in a packed layer they are those of the next one.
+    """
     weight = planned.layer.weight
     assert weight is not None
     pe, simd = planned.folding.pe, planned.folding.simd
     ordered = weight[:, planned.column_order()]
+    if planned.packed:
+        ordered = np.tile(ordered, planned.group)
+    filling = planned.input_folds * simd - ordered.shape[1]
+    ordered = np.pad(ordered, ((0, 0), (0, filling)))
     grid = ordered.reshape(planned.output_folds, pe, planned.input_folds, simd)
     words = grid.transpose(0, 2, 1, 3).reshape(memory.words, pe * simd).astype(np.int8)
     padded = np.zeros((memory.words, memory.items * ITEM_BITS // 8), np.uint8)
@@ -55,7 +62,7 @@ def _parameters(planned: PlannedLayer, memory: Memory) -> Items:
     assert rescale is not None
     form = rescale_format(rescale)
     channels = [_channel_word(rescale, form, c) for c in range(len(rescale.multiplier))]
-    per_word = planned.lanes_out if planned.layer.kind == LayerKind.SUM_POOL else planned.folding.pe
+    per_word = planned.lanes_out
     words = [
         sum(
             word << (lane * form.bits)
@@ -68,7 +75,7 @@ def _parameters(planned: PlannedLayer, memory: Memory) -> Items:
 
 
 def _channel_word(rescale: Rescale, form: RescaleFormat, channel: int) -> int:
-    word = int(rescale.multiplier[channel])
+    word = int(rescale.multiplier[channel]) if form.multiplier else 0
     word |= (int(rescale.offset[channel]) & ((1 << form.offset) - 1)) << form.multiplier
     position = form.multiplier + form.offset
     for _, acc, delta in rescale.exceptions[rescale.exceptions[:, 0] == channel].tolist():

@@ -9,16 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
+from pyahir.backends.aa.lower.convert import converted
 from pyahir.backends.aa.lower.loader import Memory, loader
 from pyahir.backends.aa.lower.matvec import matvec
 from pyahir.backends.aa.lower.pool import elementwise, pool
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.rescale import rescale_format
-from pyahir.backends.aa.lower.window import converted, windows
+from pyahir.backends.aa.lower.window import Border, windows
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
+from pyahir.plan.rooms import line_buffer_rooms
 
 __all__ = ["Design", "Tap", "lower"]
+
+
+LEAST = 4  # words of a pipe between two processes that work evenly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +60,11 @@ def lower(plan: Plan) -> Design:
     first = Tap(layer=source.name, value=source.name, pipe=stream.pipe, lanes=stream.lanes)
     taps: list[Tap] = []
     memories: list[Memory] = []
-    last = plan.layers[-1].name
+    last, cycles = plan.layers[-1].name, plan.cycles_per_frame
     for planned, following in zip(plan.layers, (*plan.layers[1:], None), strict=True):
         out = f"{planned.name}_out" if planned.name == last else f"s_{planned.name}"
-        stream = _layer(emitter, planned, stream, out, _room_before(following))
+        rooms = (_behind(planned, cycles), _before(following, cycles))
+        stream = _layer(emitter, planned, stream, out, rooms)
         taps.append(
             Tap(
                 layer=planned.name,
@@ -79,7 +85,7 @@ def _pipes_first(items: list[ast.Item]) -> list[ast.Item]:
     return [item for item in items if not isinstance(item, ast.Module)] + modules
 
 
-def _room_before(planned: PlannedLayer | None) -> int:
+def _before(planned: PlannedLayer | None, cycles: int) -> int:
     """Give the depth of the pipe in front of a layer.
 
     A layer that goes through its inputs once for every output fold takes new ones in the first
@@ -88,31 +94,42 @@ def _room_before(planned: PlannedLayer | None) -> int:
     the layer before works on the next frame meanwhile, and the pipe holds what it makes.
     """
     if planned is None:
-        return 4
+        return LEAST
     if planned.sweep is None:
         return _next_inputs(planned)
-    sweep = planned.sweep
-    return 4 + (sweep.window.span[0] - 1) * sweep.width * sweep.words
+    return LEAST + line_buffer_rooms(planned.sweep, cycles).before
+
+
+def _behind(planned: PlannedLayer, cycles: int) -> int:
+    """Give the depth of the pipe behind a layer's line buffer."""
+    if planned.sweep is None:
+        return 0
+    return LEAST + line_buffer_rooms(planned.sweep, cycles).behind
 
 
 def _next_inputs(planned: PlannedLayer) -> int:
     """Give the depth of the pipe from which a matvec reads, where nothing converts its words."""
     repeats = planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1
     converted_before = planned.arriving_lanes != planned.folding.simd
-    return 4 if converted_before or not repeats else 4 + planned.input_folds
+    return LEAST if converted_before or not repeats else LEAST + planned.input_folds
 
 
-def _layer(emitter: Emitter, planned: PlannedLayer, x: Stream, target: str, room: int) -> Stream:
-    layer = planned.layer
+def _layer(
+    emitter: Emitter, planned: PlannedLayer, x: Stream, target: str, rooms: tuple[int, int]
+) -> Stream:
+    """Add a layer; ``rooms`` is that behind its line buffer, and that for its results."""
+    layer, (columns, room) = planned.layer, rooms
     note = f"{planned.name} {layer.loc}".strip()
     if planned.sweep is not None:
         depth = _next_inputs(planned)
-        x = windows(emitter, planned.name, planned.sweep, x, (_fill(planned), depth), note)
+        border = Border(fill=_fill(planned), room=columns, depth=depth)
+        x = windows(emitter, planned.name, planned.sweep, x, border, note)
     match layer.kind:
         case LayerKind.MATVEC:
-            depth = max(4, planned.input_folds)
-            x = converted(emitter, planned.name, x, planned.folding.simd, depth, note)
-            out = emitter.stream(target, planned.folding.pe, room, comment=note)
+            depth = max(LEAST, planned.input_folds)
+            elements = layer.inputs * (layer.pixels if planned.packed else 1)
+            x = converted(emitter, planned.name, x, planned.folding.simd, elements, depth, note)
+            out = emitter.stream(target, planned.lanes_out, room, comment=note)
             matvec(emitter, planned, x, out, note)
         case LayerKind.ELEMENTWISE:
             out = emitter.stream(target, x.lanes, room, comment=note)
@@ -150,7 +167,7 @@ def _memories(planned: PlannedLayer) -> list[Memory]:
         Memory(
             name=f"q_{tag}",
             layer=tag,
-            words=planned.output_folds,
-            width=planned.folding.pe * bits,
+            words=layer.outputs // planned.lanes_out,
+            width=planned.lanes_out * bits,
         ),
     ]

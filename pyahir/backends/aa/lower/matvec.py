@@ -1,37 +1,48 @@
 """Matrix times vector: one loop over (pixel, output fold, input fold), no bubble between them.
 
 The products of one output channel are an operator (``dot``), and so is the requantizer, so that
-the text grows with ``pe + simd`` and not with their product.
+the text grows with ``pe + simd`` and not with their product. Where there are fewer requantizers
+than sums, a process of its own takes the sums one after the other.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
 from pyahir.backends.aa.build import (
     Loop,
     assign,
+    bits_for,
     concat,
     constant,
     equal,
     lane,
     lanes,
     name,
-    not_,
     op,
-    resize_signed,
-    uint,
-    volatile,
 )
+from pyahir.backends.aa.lower.dot import dot
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.rescale import RescaleFormat, rescale_format, rescale_operator
-from pyahir.backends.aa.types import Int
+from pyahir.backends.aa.lower.ring import Ring, repeated
+from pyahir.backends.aa.types import Int, UInt
 from pyahir.plan.plan import PlannedLayer
 
 __all__ = ["matvec"]
 
-TREE = 4  # terms that are added in one stage
-PRODUCT_WIDTH = 16  # 8-bit unsigned by 8-bit signed
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """Which words end a pixel: flags by the lanes that still belong to it, and where words start.
+
+    In a packed layer the last word of a pixel begins the next one, except after a whole group.
+    """
+
+    splits: tuple[tuple[str, int], ...] = ()
+    start: str | None = None
+    end: str | None = None
 
 
 def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: str) -> None:
@@ -41,30 +52,87 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     form = rescale_format(layer.rescale)
     tag = planned.name
     folds, outer = planned.input_folds, planned.output_folds
-    emitter.operator(_dot(f"dot_{tag}", folding.simd, form.acc, note))
+    serial = planned.requantizers < folding.pe
+    loop = Loop()
+    sf = _word_counter(loop, planned)
+    nf = loop.counter("nf", outer)
+    ends = _packed_ends(loop, planned) if planned.packed else _ends(loop, sf)
+    prefixes = tuple(split for _, split in ends.splits)
+    emitter.operator(dot(f"dot_{tag}", folding.simd, prefixes, form.acc, note))
     emitter.operator(rescale_operator(f"rq_{tag}", layer.rescale, form, note))
     weights = emitter.storage(f"w_{tag}", folds * outer, folding.multipliers * 8)
-    table = emitter.storage(f"q_{tag}", outer, folding.pe * form.bits)
+    table = emitter.storage(
+        f"q_{tag}", layer.outputs // planned.requantizers, planned.requantizers * form.bits
+    )
     go = emitter.token(f"go_{tag}")
-    loop = Loop()
-    sf = loop.counter("sf", folds)
-    nf = loop.counter("nf", outer)
     address = _address(loop, folds * outer, sf, nf)
     word = _input(emitter, loop, planned, x, sf, nf)
     loop.set("w", ast.Index(name(weights), (address,)))
-    loop.set("q", ast.Index(name(table), (_or_zero(nf),)))
-    if sf is not None:
-        loop.let("sf_first", equal("sf", 0))
-    codes = [
-        _channel(loop, tag, p, folding.simd, form, word, sf is not None) for p in range(folding.pe)
-    ]
-    loop.let("yw", concat(codes))
-    loop.when("sf_last" if sf is not None else None, out.pipe, name("yw"))
-    emitter.process(f"mv_{tag}", loop, comment=note, first=[assign("go", name(go))])
+    sums = [_sum(loop, tag, p, folding.simd, form, word, ends) for p in range(folding.pe)]
+    if serial:
+        acc = emitter.stream(f"ac_{tag}", folding.pe, 4, form.acc, comment=f"sums of {note}")
+        bits = [ast.BitCast(UInt(form.acc), name(total)) for total in sums]
+        loop.let("aw", concat(bits))
+        loop.when(ends.end, acc.pipe, name("aw"))
+        _requantize(emitter, planned, acc, out, form, note)
+    else:
+        loop.set("q", ast.Index(name(table), (_or_zero(nf),)))
+        codes = [_code(loop, tag, p, total, form) for p, total in enumerate(sums)]
+        loop.let("yw", concat(codes))
+        loop.when(ends.end, out.pipe, name("yw"))
+    first: list[ast.Statement] = [assign("go", name(go))]
+    if serial:
+        first.append(assign(f"gq_{tag}", name("go")))
+    emitter.process(f"mv_{tag}", loop, comment=note, first=first)
 
 
 def _or_zero(counter: str | None) -> Expr:
     return ast.Zero(1) if counter is None else name(counter)
+
+
+def _word_counter(loop: Loop, planned: PlannedLayer) -> str | None:
+    """Count the words of a pixel or of a packed group; a frame may end within a group."""
+    folds = planned.input_folds
+    if not planned.packed or planned.layer.pixels % planned.group == 0:
+        return loop.counter("sf", folds)
+    loop.counter("fw", planned.frame_words)
+    loop.wraps = []
+    width = bits_for(folds)
+    loop.let("sf_last", equal("sf", folds - 1))
+    loop.let("sf_wrap", op(BinaryOp.OR, name("sf_last"), name("fw_last")))
+    up = op(BinaryOp.ADD, name("sf"), ast.Literal(1))
+    loop.state("sf", width, ast.Mux(name("sf_wrap"), ast.Zero(width), up))
+    return "sf"
+
+
+def _ends(loop: Loop, sf: str | None) -> _Ends:
+    if sf is None:
+        return _Ends()
+    return _Ends(start=loop.let("sf_first", equal(sf, 0)), end="sf_last")
+
+
+def _packed_ends(loop: Loop, planned: PlannedLayer) -> _Ends:
+    """Flag the words in which the pixels of a group end."""
+    inputs, simd = planned.layer.inputs, planned.folding.simd
+    splits: list[tuple[str, int]] = []
+    starts = [loop.let("st_0", equal("sf", 0))]
+    for pixel in range(1, planned.group):
+        word, lanes_used = divmod(pixel * inputs, simd)
+        splits.append((loop.let(f"en_{pixel}", equal("sf", word)), lanes_used))
+        starts.append(loop.let(f"st_{pixel}", equal("sf", word + 1)))
+    flags = [flag for flag, _ in splits]
+    return _Ends(
+        splits=tuple(splits),
+        start=_any_of(loop, starts, "start"),
+        end=_any_of(loop, [*flags, "sf_last"], "end"),
+    )
+
+
+def _any_of(loop: Loop, flags: list[str], stem: str) -> str:
+    value: Expr = name(flags[0])
+    for flag in flags[1:]:
+        value = op(BinaryOp.OR, value, name(flag))
+    return loop.let(stem, value)
 
 
 def _address(loop: Loop, words: int, sf: str | None, nf: str | None) -> Expr:
@@ -87,33 +155,45 @@ def _input(
     if sf is None:
         loop.when("first_fold", "x", name(x.pipe))  # keeps its value in the other folds
         return "x"
-    ring = emitter.stream(f"xr_{planned.name}", x.lanes, planned.input_folds + 4)
-    loop.let("again", not_("first_fold"))
-    loop.let("keep", not_("nf_last"))
+    loop.let("keep", ast.Unary(ast.UnaryOp.INVERT, name("nf_last")))
     loop.when("first_fold", "xn", name(x.pipe))
-    loop.when("again", "xo", name(ring.pipe))
-    loop.let("x", ast.Mux(name("first_fold"), name("xn"), name("xo")))
-    loop.when("keep", ring.pipe, name("x"))
-    return "x"
+    ring = Ring(f"xr_{planned.name}", planned.input_folds, x.lanes, x.width)
+    return repeated(emitter, loop, ring, ("first_fold", "xn"), "keep")
 
 
-def _channel(
-    loop: Loop, tag: str, p: int, simd: int, form: RescaleFormat, word: str, folded: bool
-) -> Expr:
-    """Add one output channel: dot product, accumulator, requantize; give its code."""
+def _sum(
+    loop: Loop, tag: str, p: int, simd: int, form: RescaleFormat, word: str, ends: _Ends
+) -> str:
+    """Add the sum of one output channel: dot product and accumulator."""
     acc = Int(form.acc)
+    total = f"t_{p}"
+    parts = [name(f"u_{number}_{p}") for number in range(len(ends.splits))]
     loop.body.append(
         ast.Call(
             module=f"dot_{tag}",
             arguments=(lanes("w", p * simd, simd, 8), name(word)),
-            results=(name(f"t_{p}"),),
+            results=(name(total), *parts),
         )
     )
-    total = f"t_{p}"
-    if folded:
-        total = f"acc_{p}"
-        start = ast.Mux(name("sf_first"), constant(0, acc), name(total))
-        loop.set(total, op(BinaryOp.ADD, start, name(f"t_{p}")))
+    if ends.start is None:
+        return total
+    begin: Expr = constant(0, acc)
+    if parts:
+        value: Expr = name(total)
+        for (flag, _), part in zip(ends.splits, parts, strict=True):
+            value = ast.Mux(name(flag), part, value)
+        loop.let(f"lo_{p}", value)
+        begin = name(f"hi_{p}")  # what the word before had of this pixel
+        total = f"lo_{p}"
+    start = ast.Mux(name(ends.start), begin, name(f"acc_{p}"))
+    loop.set(f"acc_{p}", op(BinaryOp.ADD, start, name(total)))
+    if parts:
+        loop.set(f"hi_{p}", op(BinaryOp.SUB, name(f"t_{p}"), name(total)))
+    return f"acc_{p}"
+
+
+def _code(loop: Loop, tag: str, p: int, total: str, form: RescaleFormat) -> Expr:
+    """Requantize the sum of one output channel."""
     loop.body.append(
         ast.Call(
             module=f"rq_{tag}",
@@ -124,40 +204,35 @@ def _channel(
     return name(f"y_{p}")
 
 
-def _dot(module: str, simd: int, width: int, note: str) -> ast.Module:
-    """Sum ``simd`` products of a signed weight and an unsigned code."""
-    body: list[ast.Statement] = []
-    terms: list[str] = []
-    for s in range(simd):
-        weight = resize_signed(ast.BitCast(Int(8), lane("w", s, 8)), PRODUCT_WIDTH)
-        code = ast.BitCast(Int(PRODUCT_WIDTH), lane("x", s, 8))
-        body.append(assign(f"p_{s}", op(BinaryOp.MUL, weight, code)))
-        body.append(volatile(f"v_{s}", resize_signed(name(f"p_{s}"), width)))
-        terms.append(f"v_{s}")
-    level = 0
-    while len(terms) > TREE:
-        level += 1
-        sums = [terms[start : start + TREE] for start in range(0, len(terms), TREE)]
-        for index, group in enumerate(sums):
-            body.append(assign(f"s_{level}_{index}", _sum(group)))
-        terms = [f"s_{level}_{index}" for index in range(len(sums))]
-    body.append(assign("t", _sum(terms)))
-    return ast.Module(
-        name=module,
-        kind=ast.ModuleKind.PIPELINE,
-        role=ast.ModuleRole.OPERATOR,
-        depth=31,
-        buffering=2,
-        full_rate=True,
-        deterministic=True,
-        inputs=(ast.Argument("w", uint(8 * simd)), ast.Argument("x", uint(8 * simd))),
-        outputs=(ast.Argument("t", Int(width)),),
-        body=tuple(body),
-        comment=f"dot product of {note}",
+def _requantize(
+    emitter: Emitter,
+    planned: PlannedLayer,
+    x: Stream,
+    out: Stream,
+    form: RescaleFormat,
+    note: str,
+) -> None:
+    """Take the sums of a word from the lowest on, as many at a time as there are requantizers."""
+    tag, count, pe = planned.name, planned.requantizers, planned.folding.pe
+    go = emitter.token(f"gq_{tag}")  # a loop may load parameters before it has sums to requantize
+    loop = Loop()
+    k = loop.counter("k", pe // count)
+    nf = loop.counter("nf", planned.output_folds)
+    address = _address(loop, planned.layer.outputs // count, k, nf)
+    loop.let("first", equal("k", 0))
+    loop.when("first", "w", name(x.pipe))
+    rest = concat([lanes("s", count, pe - count, x.width), ast.Zero(count * x.width)])
+    loop.set("s", ast.Mux(name("first"), name("w"), rest))
+    loop.set("q", ast.Index(name(f"q_{tag}"), (address,)))
+    codes: list[Expr] = []
+    for index in range(count):
+        loop.let(f"a_{index}", ast.BitCast(Int(x.width), lane("s", index, x.width)))
+        codes.append(_code(loop, tag, index, f"a_{index}", form))
+    loop.let("yw", concat(codes))
+    loop.set(out.pipe, name("yw"))
+    emitter.process(
+        f"rs_{tag}",
+        loop,
+        comment=f"requantize one after the other, {note}",
+        first=[assign("go", name(go))],
     )
-
-
-def _sum(terms: list[str]) -> Expr:
-    if len(terms) == 1:
-        return name(terms[0])
-    return ast.Reduce(ast.ReduceOp.ADD, tuple(name(term) for term in terms))

@@ -13,12 +13,14 @@ from pyahir.backends.aa.build import (
     constant,
     equal,
     lane,
+    lanes,
     name,
     op,
     uint,
 )
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.rescale import rescale_format, rescale_operator
+from pyahir.backends.aa.lower.ring import SHORT
 from pyahir.backends.aa.types import Int
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import PlannedLayer, Sweep
@@ -92,25 +94,32 @@ def _across(
     combine: Combine,
     several: bool,
 ) -> str:
-    """Combine the columns of a window: in a register, or in a ring where words alternate."""
+    """Combine the columns of a window: in registers, or in a ring where many words alternate."""
     count = planned.lanes_out
     loop.let("first", equal("k", 0))
-    previous = "acc"
+    distance = 1
     if several:
         assert planned.sweep is not None
-        ring = emitter.stream(f"pr_{planned.name}", count, planned.sweep.words + 4, width)
+        distance = planned.sweep.words
+    previous, older = "acc", (distance - 1) * count
+    if distance > SHORT:
+        ring = emitter.stream(f"pr_{planned.name}", count, distance + 4, width)
         loop.let("again", ast.Unary(ast.UnaryOp.INVERT, name("first")))
         loop.let("keep", ast.Unary(ast.UnaryOp.INVERT, name("k_last")))
         loop.when("again", "prev", name(ring.pipe))
-        previous = "prev"
+        previous, older = "prev", 0
     parts: list[Expr] = []
     for index in range(count):
         new = lane(column, index, width)
-        parts.append(ast.Mux(name("first"), new, combine(lane(previous, index, width), new)))
-    result = loop.set("acc", concat(parts))
-    if several:
-        loop.when("keep", f"pr_{planned.name}", name(result))
-    return result
+        parts.append(
+            ast.Mux(name("first"), new, combine(lane(previous, older + index, width), new))
+        )
+    if older:
+        parts.append(lanes("acc", 0, older, width))
+    loop.set("acc", concat(parts))
+    if distance > SHORT:
+        loop.when("keep", f"pr_{planned.name}", name("acc"))
+    return loop.let("reduced", lanes("acc", 0, count, width)) if older else "acc"
 
 
 def _requantized(

@@ -31,7 +31,10 @@ LEAST_ACC_WIDTH = 17  # a product of 8 by 8 bits, and its sign-extension, fit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescaleFormat:
-    """Widths of the fields of a channel's parameter word and of the arithmetic on them."""
+    """Widths of the fields of a channel's parameter word and of the arithmetic on them.
+
+    ``multiplier`` is 0 where every multiplier is 1: a power of two is only a shift.
+    """
 
     acc: int
     multiplier: int
@@ -57,7 +60,7 @@ def rescale_format(rescale: Rescale) -> RescaleFormat:
     delta = signed_width(int(deltas.min()), int(deltas.max())) if len(deltas) else 1
     return RescaleFormat(
         acc=acc,
-        multiplier=max(1, largest.bit_length()),
+        multiplier=0 if (rescale.multiplier == 1).all() else max(1, largest.bit_length()),
         offset=offset,
         slots=rescale.slots,
         delta=max(2, delta) if rescale.slots else 1,
@@ -69,10 +72,15 @@ def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: s
     """Write ``clamp((a * M + B) >> S) + exceptions`` as a pipelined operator (a, q) -> y."""
     wide, acc = Int(form.product), Int(form.acc)
     top = form.multiplier + form.offset
-    body: list[ast.Statement] = [
-        volatile("aw", resize_signed(name("a"), form.product)),
-        volatile("mw", ast.BitCast(wide, slice_("q", form.multiplier - 1, 0))),
-        assign("pr", op(BinaryOp.MUL, name("aw"), name("mw"))),
+    body: list[ast.Statement] = [volatile("aw", resize_signed(name("a"), form.product))]
+    if form.multiplier:
+        body += [
+            volatile("mw", ast.BitCast(wide, slice_("q", form.multiplier - 1, 0))),
+            assign("pr", op(BinaryOp.MUL, name("aw"), name("mw"))),
+        ]
+    else:
+        body.append(assign("pr", name("aw")))
+    body += [
         volatile("bs", ast.BitCast(Int(form.offset), slice_("q", top - 1, form.multiplier))),
         volatile("bw", resize_signed(name("bs"), form.product)),
         assign("u", op(BinaryOp.ADD, name("pr"), name("bw"))),

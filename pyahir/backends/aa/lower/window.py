@@ -1,12 +1,12 @@
-"""Windows: line buffer, columns repeated for overlapping windows, width conversion.
+"""Windows: line buffer, then the columns of each window one by one, or all in one word.
 
 Sources of the forms: recirculating pipes instead of addressed memory, so that no access is lost
-to a write. Element order of the result: kx, word, ky, lane.
+to a write. Element order of the result: kx, word, ky, lane; of whole windows word, kx, ky, lane.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
@@ -23,22 +23,31 @@ from pyahir.backends.aa.build import (
     uint,
 )
 from pyahir.backends.aa.lower.process import Emitter, Stream
+from pyahir.backends.aa.lower.ring import SHORT, Ring, repeated
 from pyahir.plan.plan import Sweep
 
-__all__ = ["converted", "windows"]
+__all__ = ["Border", "windows"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Border:
+    """The code that fills padded places, the room for columns and that for the resulting words."""
+
+    fill: int
+    room: int
+    depth: int
 
 
 def windows(
-    emitter: Emitter, layer: str, sweep: Sweep, x: Stream, ends: tuple[int, int], note: str
+    emitter: Emitter, layer: str, sweep: Sweep, x: Stream, border: Border, note: str
 ) -> Stream:
-    """Add the processes that turn the stream ``x`` into the columns of every window.
-
-    ``ends`` is the code that fills padded places, and the least depth of the resulting pipe.
-    """
-    fill, depth = ends
+    """Add the processes that turn the stream ``x`` into the columns of every window."""
+    fill, depth, room = border.fill, border.depth, border.room
     if sweep.passes_through:
-        return _line_buffer(emitter, layer, sweep, x, (fill, depth), note)
-    columns = _line_buffer(emitter, layer, sweep, x, (fill, 4), note)
+        return _line_buffer(emitter, layer, sweep, x, (fill, max(depth, room)), note)
+    columns = _line_buffer(emitter, layer, sweep, x, (fill, room), note)
+    if sweep.whole:
+        return _whole(emitter, layer, sweep, columns, depth, note)
     return _columns(emitter, layer, sweep, columns, depth, note)
 
 
@@ -49,9 +58,7 @@ def _line_buffer(
     span = sweep.window.span[0]
     kernel, dilation = sweep.window.kernel_size[0], sweep.window.dilation[0]
     row_words = sweep.padded_width * sweep.words
-    ahead = (span - 1) * row_words // max(1, sweep.window.kernel_size[1] * sweep.words)
     fill, depth = ends
-    depth = max(depth, 4 + ahead + ahead // 4)
     out = emitter.stream(f"col_{layer}", kernel * x.lanes, depth)
     loop = Loop()
     c = loop.counter("c", row_words)
@@ -63,20 +70,39 @@ def _line_buffer(
         pixel = loop.let("px", ast.Mux(name(inside), name("xi"), _filled(fill, x)))
     column = pixel
     if span > 1:
-        assert r is not None
-        line = emitter.stream(f"ln_{layer}", (span - 1) * x.lanes, row_words + 2)
-        loop.let("rd", op(BinaryOp.GREATER, name(r), ast.Literal(0)))
-        loop.let("wr", not_("r_last"))
-        loop.when("rd", "old", name(line.pipe))
-        column = loop.let("col", op(BinaryOp.CONCAT, name(pixel), name("old")))
-        loop.let("keep", lanes(column, x.lanes, (span - 1) * x.lanes, x.width))
-        loop.when("wr", line.pipe, name("keep"))
+        column = _rows(emitter, loop, x, (f"ln_{layer}", row_words, span), pixel)
     if dilation > 1 and kernel > 1:
         taps = [lanes(column, k * dilation * x.lanes, x.lanes, x.width) for k in range(kernel)]
         column = loop.let("taps", concat(taps))
     loop.when(_wanted(loop, sweep, c, r), out.pipe, name(column))
     emitter.process(f"lb_{layer}", loop, comment=f"line buffer of {note}")
     return out
+
+
+def _rows(emitter: Emitter, loop: Loop, x: Stream, line: tuple[str, int, int], pixel: str) -> str:
+    """Give the column that ends in ``pixel``: the rows above come from one row earlier."""
+    pipe, row_words, span = line
+    older = (span - 1) * x.lanes
+    if row_words <= SHORT:
+        old = lanes("rows", (row_words - 1) * older, older, x.width)
+        loop.set("col", op(BinaryOp.CONCAT, name(pixel), old))
+        kept: Expr = name(pixel)
+        if span > 2:
+            first = (row_words - 1) * older + x.lanes
+            kept = op(BinaryOp.CONCAT, kept, lanes("rows", first, older - x.lanes, x.width))
+        parts: list[Expr] = [kept]
+        if row_words > 1:
+            parts.append(lanes("rows", 0, (row_words - 1) * older, x.width))
+        loop.set("rows", concat(parts))
+        return "col"
+    stream = emitter.stream(pipe, older, row_words + 2, x.width)
+    loop.let("rd", op(BinaryOp.GREATER, name("r"), ast.Literal(0)))
+    loop.let("wr", not_("r_last"))
+    loop.when("rd", "old", name(stream.pipe))
+    loop.let("col", op(BinaryOp.CONCAT, name(pixel), name("old")))
+    loop.let("keep", lanes("col", x.lanes, older, x.width))
+    loop.when("wr", stream.pipe, name("keep"))
+    return "col"
 
 
 def _filled(fill: int, x: Stream) -> Expr:
@@ -178,17 +204,17 @@ def _columns(
     assert t is not None
     column = "a"
     if shared and ox is not None:
-        ring = emitter.stream(f"rc_{layer}", x.lanes, shared + 4)
         loop.let("first_pixel", equal("ox", 0))
         loop.let("new_column", op(BinaryOp.GREATER_EQUAL, name(t), ast.Literal(shared)))
         loop.let("fresh", op(BinaryOp.OR, name("first_pixel"), name("new_column")))
-        loop.let("again", not_("fresh"))
-        loop.let("again_used", op(BinaryOp.GREATER_EQUAL, name(t), ast.Literal(fresh_words)))
-        loop.let("keep", op(BinaryOp.AND, name("again_used"), not_("ox_last")))
         loop.when("fresh", "a", name(x.pipe))
-        loop.when("again", "b", name(ring.pipe))
-        column = loop.let("v", ast.Mux(name("fresh"), name("a"), name("b")))
-        loop.when("keep", ring.pipe, name(column))
+        keep = ""
+        if shared > SHORT:
+            loop.let("again_used", op(BinaryOp.GREATER_EQUAL, name(t), ast.Literal(fresh_words)))
+            keep = loop.let("keep", op(BinaryOp.AND, name("again_used"), not_("ox_last")))
+        column = repeated(
+            emitter, loop, Ring(f"rc_{layer}", shared, x.lanes, x.width), ("fresh", "a"), keep
+        )
     else:
         loop.set("a", name(x.pipe))
     loop.when(hit, out.pipe, name(column))
@@ -208,41 +234,45 @@ def _tap_phase(loop: Loop, sweep: Sweep) -> str:
     return loop.let("tap_hit", op(BinaryOp.LESS, name("tp"), ast.Literal(words)))
 
 
-def converted(
-    emitter: Emitter, layer: str, x: Stream, target_lanes: int, depth: int, note: str
-) -> Stream:
-    """Repack a stream into words of ``target_lanes`` elements, in the same order."""
-    common = math.gcd(x.lanes, target_lanes)
-    if x.lanes != common:
-        x = _split(emitter, layer, x, common, depth if common == target_lanes else 4, note)
-    if target_lanes != common:
-        x = _join(emitter, layer, x, target_lanes, depth, note)
-    return x
+def _whole(emitter: Emitter, layer: str, sweep: Sweep, x: Stream, depth: int, note: str) -> Stream:
+    """Send each window in one word: a shift register of columns, tapped where the window has them.
 
-
-def _split(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str) -> Stream:
-    """One word in, several out, lowest elements first."""
-    out = emitter.stream(f"sp_{layer}", target, depth)
+    Word by word of the pixels: the columns of the other words lie between two taps.
+    """
+    span, stride = sweep.window.span[1], sweep.window.stride[1]
+    kernel, dilation = sweep.window.kernel_size[1], sweep.window.dilation[1]
+    words = sweep.words
+    out = emitter.stream(f"win_{layer}", sweep.window_lanes, depth)
     loop = Loop()
-    loop.counter("k", x.lanes // target)
-    loop.let("first", equal("k", 0))
-    loop.when("first", "w", name(x.pipe))
-    rest = lanes("s", target, x.lanes - target, x.width)
-    loop.set("s", ast.Mux(name("first"), name("w"), concat([rest, ast.Zero(target * x.width)])))
-    loop.let("o", lanes("s", 0, target, x.width))
-    loop.set(out.pipe, name("o"))
-    emitter.process(f"split_{layer}", loop, comment=f"words of {target} for {note}")
+    w = loop.counter("w", words)
+    c = loop.counter("c", sweep.columns_used)
+    loop.set("v", name(x.pipe))
+    older = (span - 1) * words
+    loop.set("h", concat([name("v"), lanes("h", 0, older * x.lanes, x.width)]))
+    taps = [
+        lanes("h", (span - 1 - tap * dilation) * words * x.lanes, x.lanes, x.width)
+        for tap in range(kernel)
+    ]
+    loop.let("o", concat(taps))
+    flags: list[str] = []
+    if span > 1:
+        flags.append(_at_least(loop, "filled", c, span - 1))
+    if stride > 1 and sweep.out_width > 1:
+        flags.append(_phase(loop, stride, w))
+    loop.when(loop.all_of(flags, "ov"), out.pipe, name("o"))
+    emitter.process(f"wn_{layer}", loop, comment=f"windows of {note}")
     return out
 
 
-def _join(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str) -> Stream:
-    """Several words in, one out."""
-    out = emitter.stream(f"jn_{layer}", target, depth)
-    loop = Loop()
-    loop.counter("k", target // x.lanes)
-    loop.set("w", name(x.pipe))
-    kept = lanes("s", x.lanes, target - x.lanes, x.width)
-    loop.set("s", concat([kept, name("w")]))
-    loop.when("k_last", out.pipe, name("s"))
-    emitter.process(f"join_{layer}", loop, comment=f"words of {target} for {note}")
-    return out
+def _phase(loop: Loop, stride: int, w: str | None) -> str:
+    """Count columns modulo the stride, from the first that completes a window."""
+    width = bits_for(stride)
+    loop.let("cp_last", equal("cp", stride - 1))
+    up = op(BinaryOp.ADD, name("cp"), ast.Literal(1))
+    step: Expr = ast.Mux(name("cp_last"), ast.Zero(width), up)
+    step = ast.Mux(name("filled"), step, ast.Zero(width))
+    step = ast.Mux(name("c_last"), ast.Zero(width), step)
+    if w is not None:
+        step = ast.Mux(name("w_last"), step, name("cp"))
+    loop.state("cp", width, step)
+    return loop.let("col_hit", equal("cp", 0))

@@ -1,0 +1,106 @@
+"""Width conversion: a stream in words of other sizes, in the same order.
+
+A word in and a word out a cycle, whatever the two sizes are: split and join where one divides the
+other, a gearbox (a shift register with a fill level) where neither does, or where the last word
+of a group has to be filled up.
+"""
+
+from __future__ import annotations
+
+from pyahir.backends.aa import ast
+from pyahir.backends.aa.ast import BinaryOp
+from pyahir.backends.aa.build import Loop, bits_for, concat, equal, lanes, name, not_, op, uint
+from pyahir.backends.aa.lower.process import Emitter, Stream
+
+__all__ = ["converted"]
+
+
+def converted(
+    emitter: Emitter, layer: str, x: Stream, target: int, elements: int, depth: int, note: str
+) -> Stream:
+    """Repack a stream into words of ``target`` elements.
+
+    After every ``elements`` elements a new word begins; the one before is filled up with zeros.
+    ``depth`` is that of the resulting pipe.
+    """
+    if x.lanes == target:
+        return x
+    if x.lanes % target == 0:
+        return _split(emitter, layer, x, target, depth, note)
+    if target % x.lanes == 0 and elements % target == 0:
+        return _join(emitter, layer, x, target, depth, note)
+    return _gear(emitter, layer, x, target, elements, depth, note)
+
+
+def _split(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str) -> Stream:
+    """One word in, several out, lowest elements first."""
+    out = emitter.stream(f"sp_{layer}", target, depth)
+    loop = Loop()
+    loop.counter("k", x.lanes // target)
+    loop.let("first", equal("k", 0))
+    loop.when("first", "w", name(x.pipe))
+    rest = lanes("s", target, x.lanes - target, x.width)
+    loop.set("s", ast.Mux(name("first"), name("w"), concat([rest, ast.Zero(target * x.width)])))
+    loop.let("o", lanes("s", 0, target, x.width))
+    loop.set(out.pipe, name("o"))
+    emitter.process(f"split_{layer}", loop, comment=f"words of {target} for {note}")
+    return out
+
+
+def _join(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str) -> Stream:
+    """Several words in, one out."""
+    out = emitter.stream(f"jn_{layer}", target, depth)
+    loop = Loop()
+    loop.counter("k", target // x.lanes)
+    loop.set("w", name(x.pipe))
+    kept = lanes("s", x.lanes, target - x.lanes, x.width)
+    loop.set("s", concat([kept, name("w")]))
+    loop.when("k_last", out.pipe, name("s"))
+    emitter.process(f"join_{layer}", loop, comment=f"words of {target} for {note}")
+    return out
+
+
+def _gear(
+    emitter: Emitter, layer: str, x: Stream, target: int, elements: int, depth: int, note: str
+) -> Stream:
+    """Words of any size into words of any size.
+
+    ``fill`` bits of ``s`` are waiting; a word is taken when fewer than a result's bits wait, and a
+    result is sent as soon as there are enough, or at the end of the group. ``plan.gear_cycles``
+    counts the same iterations.
+    """
+    out = emitter.stream(f"gr_{layer}", target, depth)
+    loop = Loop()
+    arriving, leaving = x.bits, target * x.width
+    reads = elements // x.lanes
+    capacity = x.lanes + target
+    count, level = bits_for(reads + 1), bits_for(capacity * x.width)
+    loop.let("short", op(BinaryOp.LESS, name("fill"), ast.Literal(leaving)))
+    loop.let("more", op(BinaryOp.LESS, name("i"), ast.Literal(reads)))
+    loop.let("rd", op(BinaryOp.AND, name("short"), name("more")))
+    up = op(BinaryOp.ADD, name("fill"), ast.Literal(arriving))
+    loop.let("have", ast.Mux(name("rd"), up, name("fill")))
+    next_i = op(BinaryOp.ADD, name("i"), ast.Literal(1))
+    loop.let("i_new", ast.Mux(name("rd"), next_i, name("i")))
+    loop.let("done", equal("i_new", reads))
+    loop.let("over", op(BinaryOp.GREATER, name("have"), ast.Literal(leaving)))
+    loop.let("last", op(BinaryOp.AND, name("done"), not_("over")))
+    loop.let("full", op(BinaryOp.GREATER_EQUAL, name("have"), ast.Literal(leaving)))
+    loop.let("wr", op(BinaryOp.OR, name("full"), name("last")))
+    down = op(BinaryOp.SUB, name("have"), ast.Literal(leaving))
+    loop.let("left", ast.Mux(name("wr"), down, name("have")))
+    loop.state("fill", level, ast.Mux(name("last"), ast.Zero(level), name("left")))
+    loop.state("i", count, ast.Mux(name("last"), ast.Zero(count), name("i_new")))
+    loop.state("sent", 1, name("wr"))
+    loop.when("rd", "w", name(x.pipe))
+    wide = uint(capacity * x.width)
+    place = ast.BitCast(wide, name("fill"))
+    shifted = op(BinaryOp.SHIFT_LEFT, ast.BitCast(wide, name("w")), place)
+    loop.set("new", ast.Mux(name("rd"), shifted, ast.Zero(capacity * x.width)))
+    rest = lanes("s", target, capacity - target, x.width)
+    old = ast.Mux(name("sent"), concat([rest, ast.Zero(leaving)]), name("s"))
+    loop.set("s", op(BinaryOp.OR, old, name("new")))
+    loop.let("o", lanes("s", 0, target, x.width))
+    loop.when("wr", out.pipe, name("o"))
+    emitter.process(f"gear_{layer}", loop, comment=f"words of {target} for {note}")
+    return out
