@@ -101,8 +101,25 @@ def plan_options(command: Command) -> Command:
     for option in reversed(
         [
             click.option(
-                "--multipliers", type=click.IntRange(min=1), help="Budget of multipliers."
+                "--multipliers",
+                type=click.IntRange(min=1),
+                help="Budget of multipliers: the fewest cycles within it.  [default: 64]",
             ),
+            click.option(
+                "--cycles",
+                type=click.IntRange(min=1),
+                help="Most clock cycles a frame: the fewest multipliers that keep it.",
+            ),
+            click.option(
+                "--fps", metavar="RATE", help="Frames a second at --clock, instead of --cycles."
+            ),
+            click.option("--clock", metavar="FREQUENCY", help="For --fps, for example 100MHz."),
+            click.option(
+                "--memory",
+                metavar="BITS",
+                help="Most memory, for example 600kbit: the fewest cycles.",
+            ),
+            click.option("--plan", type=PATH, help="Take foldings from this .plan.json."),
             click.option(
                 "--folding", multiple=True, metavar="LAYER=PExSIMD", help="Fix one layer's folding."
             ),
@@ -269,13 +286,14 @@ def _open(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
     """Read the model and collect the options of a compilation."""
     from pyahir.compiler import CompileOptions
     from pyahir.frontend.source import load_model
+    from pyahir.plan.file import read_plan
     from pyahir.plan.folding import parse_folding
     from pyahir.plan.search import Options
+    from pyahir.plan.target import target
 
-    foldings = dict(parse_folding(text) for text in given.get("folding") or ())
-    plan = Options(foldings=foldings)
-    if given.get("multipliers"):
-        plan = Options(multipliers=given["multipliers"], foldings=foldings)
+    foldings = read_plan(given["plan"]) if given.get("plan") else {}
+    foldings |= dict(parse_folding(text) for text in given.get("folding") or ())
+    plan = Options(foldings=foldings, **target(given))
     source = load_model(
         model,
         trust_pickle=given["trust_pickle"],

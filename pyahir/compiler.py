@@ -28,6 +28,7 @@ from pyahir.ir.graph import Graph, Stage
 from pyahir.manifest import build_manifest
 from pyahir.passes.eliminate_exceptions import count_exceptions, eliminate_exceptions
 from pyahir.passes.pipeline import SIMPLIFY, Pipeline
+from pyahir.plan.file import plan_text
 from pyahir.plan.plan import Plan
 from pyahir.plan.search import Options, make_plan
 from pyahir.quant.calibrate import calibrate
@@ -81,13 +82,15 @@ class Compiled:
     weights: bytes
     manifest: dict[str, Any]
 
-    def write(self, path: Path) -> tuple[Path, Path, Path]:
-        """Write ``path`` (.aa), ``.weights`` and ``.json`` together, or nothing."""
-        paths = (path, path.with_suffix(".weights"), path.with_suffix(".json"))
+    def write(self, path: Path) -> tuple[Path, ...]:
+        """Write ``path`` (.aa), ``.weights``, ``.json`` and ``.plan.json`` together, or nothing."""
+        suffixes = (".weights", ".json", ".plan.json")
+        paths = (path, *(path.with_suffix(suffix) for suffix in suffixes))
         if len(set(paths)) < len(paths):
             raise PlanError(f"{path}: the output is named like its own manifest; end it in .aa")
         manifest = json.dumps(self.manifest, indent=2, sort_keys=True) + "\n"
-        write_files(dict(zip(paths, (self.text, self.weights, manifest.encode()), strict=True)))
+        texts = (self.text, self.weights, manifest.encode(), plan_text(self.plan).encode())
+        write_files(dict(zip(paths, texts, strict=True)))
         return paths
 
 
@@ -184,8 +187,10 @@ def _recorded(options: CompileOptions) -> dict[str, Any]:
         digest = hashlib.sha256(options.calibration.tobytes()).hexdigest()
     return {
         "multipliers": options.plan.multipliers,
+        "cycles": options.plan.cycles,
+        "memory": options.plan.memory,
         "foldings": {
-            name: [folding.pe, folding.simd]
+            name: [folding.pe, folding.simd, folding.requantizers, folding.whole]
             for name, folding in sorted(options.plan.foldings.items())
         },
         "rounding": options.rounding,

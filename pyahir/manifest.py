@@ -8,6 +8,7 @@ from typing import Any
 
 from pyahir.backends.aa.lower import Design, Tap
 from pyahir.ir.types import TensorType
+from pyahir.plan.cost import cost
 from pyahir.plan.plan import Plan, PlannedLayer
 
 __all__ = ["build_manifest", "layer_rows"]
@@ -35,11 +36,15 @@ def build_manifest(
                 {"name": m.name, "words": m.words, "width": m.width} for m in design.memories
             ],
         },
+        "pipes": [
+            {"name": name, "layer": layer, "width": width, "depth": depth}
+            for name, layer, width, depth in design.pipes
+        ],
         "totals": {
             "macs": plan.macs,
             "multipliers": plan.multipliers,
             "cycles_per_frame": plan.cycles_per_frame,
-            "memory_bits": sum(layer.memory_bits for layer in plan.layers),
+            **_cost_totals(plan, design),
             "exceptions": plan.exceptions,
         },
         "hashes": {
@@ -47,6 +52,18 @@ def build_manifest(
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
         },
         "made_from": dict(provenance),
+    }
+
+
+def _cost_totals(plan: Plan, design: Design) -> dict[str, int]:
+    """Add up the parts of all layers, and the bits of all pipes as they are in the text."""
+    costs = [cost(planned, plan.cycles_per_frame) for planned in plan.layers]
+    return {
+        "adders": sum(item.adders for item in costs),
+        "requantizers": sum(item.requantizers for item in costs),
+        "memory_bits": sum(item.memory_bits for item in costs),
+        "pipe_bits": sum(width * depth for _, _, width, depth in design.pipes),
+        "ram_blocks": sum(item.ram_blocks for item in costs),
     }
 
 
@@ -68,22 +85,30 @@ def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
 def layer_rows(plan: Plan, design: Design) -> list[dict[str, Any]]:
     """Describe each layer: its stream, folding, and what the plan predicts."""
     return [
-        {**_stream(tap, planned.layer.y), **_figures(planned)}
+        {**_stream(tap, planned.layer.y), **_figures(planned, plan.cycles_per_frame)}
         for tap, planned in zip(design.taps, plan.layers, strict=True)
     ]
 
 
-def _figures(planned: PlannedLayer) -> dict[str, Any]:
-    rescale = planned.layer.rescale
+def _figures(planned: PlannedLayer, cycles: int) -> dict[str, Any]:
+    rescale, parts = planned.layer.rescale, cost(planned, cycles)
     return {
         "kind": planned.layer.kind,
         "source": str(planned.layer.loc),
         "nodes": list(planned.layer.nodes),
         "pe": planned.folding.pe,
         "simd": planned.folding.simd,
+        "requantizers": planned.requantizers,
+        "whole": bool(planned.folding.whole),
         "macs": planned.layer.macs,
         "multipliers": planned.multipliers,
+        "adders": parts.adders,
         "cycles": planned.cycles,
-        "memory_bits": planned.memory_bits,
+        "memory_bits": parts.memory_bits,
+        "weight_bits": parts.weight_bits,
+        "parameter_bits": parts.parameter_bits,
+        "line_bits": parts.line_bits,
+        "pipe_bits": parts.pipe_bits,
+        "ram_blocks": parts.ram_blocks,
         "exceptions": len(rescale.exceptions) if rescale else 0,
     }

@@ -45,24 +45,29 @@ def show_design(manifest: Mapping[str, Any]) -> None:
         "MACs",
         "multipliers",
         "cycles",
+        "busy",
         "memory bits",
         "exceptions",
     )
     table = _table(f"{manifest['name']}: predicted per frame", columns)
+    totals = manifest["totals"]
+    frame = totals["cycles_per_frame"]
     for row in manifest["layers"]:
         folding = f"{row['pe']} x {row['simd']}" if row["multipliers"] else "-"
-        figures = (
-            row[key] for key in ("macs", "multipliers", "cycles", "memory_bits", "exceptions")
-        )
-        table.add_row(row["name"], row["kind"], folding, *(f"{figure:,}" for figure in figures))
-    totals = manifest["totals"]
+        figures = [f"{row[key]:,}" for key in ("macs", "multipliers", "cycles")]
+        figures.append(_share(row["macs"], row["multipliers"] * frame))
+        figures += [f"{row[key]:,}" for key in ("memory_bits", "exceptions")]
+        table.add_row(row["name"], row["kind"], folding, *figures)
     table.add_section()
-    figures = (
-        totals[key]
-        for key in ("macs", "multipliers", "cycles_per_frame", "memory_bits", "exceptions")
-    )
-    table.add_row("all", "", "", *(f"{figure:,}" for figure in figures))
+    figures = [f"{totals[key]:,}" for key in ("macs", "multipliers", "cycles_per_frame")]
+    figures.append(_share(totals["macs"], totals["multipliers"] * frame))
+    figures += [f"{totals[key]:,}" for key in ("memory_bits", "exceptions")]
+    table.add_row("all", "", "", *figures)
     _console().print(table)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
 
 
 def show_comparison(found: Sequence[Comparison]) -> None:

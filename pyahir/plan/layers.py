@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +60,7 @@ class LayerKind:
     ELEMENTWISE = "elementwise"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
     """One process. ``name`` is the layer's own, ``value`` the node whose values its pipe carries.
 
@@ -82,22 +83,22 @@ class Layer:
     clamp: tuple[int, int] | None = None
     vector_order: Int64 | None = None
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         return math.prod(self.y.spatial)
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """The number of input elements of one output pixel (the columns of the weight matrix)."""
         if self.weight is not None:
             return int(self.weight.shape[1])
         return self.x.channels
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         return self.y.channels
 
-    @property
+    @cached_property
     def macs(self) -> int:
         """Multiply-accumulates a frame that the network asks for (groups counted once)."""
         if self.weight is None:

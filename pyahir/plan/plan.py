@@ -192,17 +192,6 @@ class PlannedLayer:
             return gear_cycles(pixels * inputs, self.arriving_lanes, self.folding.simd)
         return pixels * gear_cycles(inputs, self.arriving_lanes, self.folding.simd)
 
-    @property
-    def memory_bits(self) -> int:
-        """Bits of weights, requantization parameters and line buffers."""
-        bits = 0
-        if self.layer.weight is not None:
-            bits += self.input_folds * self.output_folds * self.multipliers * WEIGHT_BITS
-        if self.sweep is not None and self.sweep.window.span[0] > 1:
-            row = self.sweep.padded_width * self.sweep.words * self.sweep.lanes
-            bits += row * (self.sweep.window.span[0] - 1) * ACTIVATION_BITS
-        return bits
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:

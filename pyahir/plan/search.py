@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph
+from pyahir.plan.cost import memory_bits
 from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, divisors
 from pyahir.plan.layers import Layer, LayerKind, layers_of
 from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
@@ -22,19 +23,31 @@ from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
 __all__ = ["Options", "Planner", "make_plan"]
 
 NO_FOLDING = Folding(pe=1, simd=1)
+_WHOLE = Folding(pe=1, simd=1, whole=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What the user asked for: a target, and foldings by layer name.
 
-    The target is a budget of ``multipliers``, or, where ``cycles`` is given, the most clock cycles
-    a frame, reached with the fewest multipliers.
+    The target is a budget of ``multipliers``; or, where ``cycles`` is given, the most clock cycles
+    a frame, reached with the fewest multipliers; or, where ``memory`` is given, a number of bits,
+    within which the fewest cycles are reached.
     """
 
     multipliers: int = DEFAULT_MULTIPLIERS
     cycles: int | None = None
+    memory: int | None = None
     foldings: Mapping[str, Folding] = field(default_factory=dict[str, Folding])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """A way to make one layer; ``lanes_out`` is the width of the stream that it sends."""
+
+    folding: Folding
+    multipliers: int
+    lanes_out: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +63,13 @@ class _Partial:
         sizes = tuple((folding.pe, folding.simd) for folding in self.foldings)
         return self.multipliers, self.requantizers, self.whole, sizes
 
-    def extended(self, placed: PlannedLayer) -> _Partial:
+    def extended(self, choice: _Choice) -> _Partial:
+        folding = choice.folding
         return _Partial(
-            multipliers=self.multipliers + placed.multipliers,
-            requantizers=self.requantizers + placed.requantizers,
-            whole=self.whole + bool(placed.folding.whole),
-            foldings=(*self.foldings, placed.folding),
+            multipliers=self.multipliers + choice.multipliers,
+            requantizers=self.requantizers + (folding.requantizers or 0),
+            whole=self.whole + bool(folding.whole),
+            foldings=(*self.foldings, folding),
         )
 
 
@@ -140,20 +154,23 @@ class Planner:
         for layer in self.layers:
             following: dict[int, _Partial] = {}
             for width, partial in states.items():
-                for placed in self._choices(layer, width, limit):
-                    extended = partial.extended(placed)
-                    known = following.get(placed.lanes_out)
+                for choice in self._choices(layer, width, limit):
+                    known = following.get(choice.lanes_out)
+                    multipliers = partial.multipliers + choice.multipliers
+                    if known is not None and known.multipliers < multipliers:
+                        continue
+                    extended = partial.extended(choice)
                     if known is None or extended.rank() < known.rank():
-                        following[placed.lanes_out] = extended
+                        following[choice.lanes_out] = extended
             states = following
         return min(states.values(), key=_Partial.rank, default=None)
 
-    def _choices(self, layer: Layer, width: int, limit: int) -> Iterator[PlannedLayer]:
+    def _choices(self, layer: Layer, width: int, limit: int) -> Iterator[_Choice]:
         """Give, for each way to arrange a layer, its fewest multipliers within the limit."""
         if layer.kind != LayerKind.MATVEC:
             placed = planned_layer(layer, width, NO_FOLDING)
             if placed.cycles <= limit:
-                yield placed
+                yield _Choice(folding=NO_FOLDING, multipliers=0, lanes_out=placed.lanes_out)
             return
         fixed = self.foldings.get(layer.name)
         for pe in divisors(layer.outputs) if fixed is None else (fixed.pe,):
@@ -162,12 +179,9 @@ class Planner:
                 simd = _least_simd(layer, width, limit, Folding(pe=pe, simd=1, whole=whole), fixed)
                 if simd is None:
                     continue
-                yield from _requantized(
-                    layer, width, limit, Folding(pe=pe, simd=simd, whole=whole), fixed
-                )
-                if not planned_layer(
-                    layer, width, Folding(pe=pe, simd=simd, whole=True)
-                ).folding.whole:
+                folding = Folding(pe=pe, simd=simd, whole=whole)
+                yield from _requantized(layer, limit, folding, fixed)
+                if not whole and not planned_layer(layer, width, _WHOLE).folding.whole:
                     break  # this layer's windows are never sent whole
 
 
@@ -206,24 +220,25 @@ def _simds(layer: Layer, pe: int, limit: int) -> Iterator[int]:
 
 
 def _requantized(
-    layer: Layer, width: int, limit: int, folding: Folding, fixed: Folding | None
-) -> Iterator[PlannedLayer]:
+    layer: Layer, limit: int, folding: Folding, fixed: Folding | None
+) -> Iterator[_Choice]:
     """Give a folding with every number of requantizers that keeps the limit."""
     numbers: tuple[int, ...] = divisors(folding.pe)
     if fixed is not None and fixed.requantizers is not None:
         numbers = (fixed.requantizers,)
     for number in numbers:
         if layer.pixels * (layer.outputs // number) <= limit:
-            yield planned_layer(
-                layer,
-                width,
-                Folding(pe=folding.pe, simd=folding.simd, requantizers=number, whole=folding.whole),
+            chosen = Folding(
+                pe=folding.pe, simd=folding.simd, requantizers=number, whole=folding.whole
             )
+            yield _Choice(folding=chosen, multipliers=folding.multipliers, lanes_out=number)
 
 
 def make_plan(graph: Graph, options: Options) -> Plan:
     """Group, fold and lay out; raises ``PlanError`` for a request that cannot be followed."""
     planner = Planner(graph, options.foldings)
+    if options.memory is not None:
+        return _within_memory(planner, options.memory)
     if options.cycles is None:
         return planner.within_multipliers(options.multipliers)
     found = planner.within_cycles(options.cycles)
@@ -235,3 +250,20 @@ def make_plan(graph: Graph, options: Options) -> Plan:
         f"frame, with {fastest.multipliers:,} multipliers; the nearest feasible number is "
         f"{fastest.cycles_per_frame}"
     )
+
+
+def _within_memory(planner: Planner, bits: int) -> Plan:
+    """Take the fastest of the plans with the fewest multipliers that has so little memory."""
+    best: Plan | None = None
+    least: int | None = None
+    for plan in planner.front():
+        found = memory_bits(plan)
+        least = found if least is None else min(least, found)
+        if found <= bits:
+            best = plan
+    if best is None:
+        raise PlanError(
+            f"--memory {bits}: the network needs at least {least:,} bits; "
+            f"the nearest feasible number is {least}"
+        )
+    return best

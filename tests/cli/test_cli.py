@@ -57,13 +57,15 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return err.removeprefix("pyahir: ").rstrip("\n")
 
 
-def test_compile_writes_three_files(
+def test_compile_writes_four_files(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:
     code, out, _ = pyahir(capsys, "compile", model, "-o", tmp_path / "net.aa", "--json")
     assert code == 0
     summary = json.loads(out)
-    assert {"net.aa", "net.json", "net.weights"} == {path.name for path in tmp_path.iterdir()}
+    assert {"net.aa", "net.json", "net.plan.json", "net.weights"} == {
+        path.name for path in tmp_path.iterdir()
+    }
     assert {"cycles_per_frame", "exceptions", "macs", "memory_bits", "multipliers"} <= set(summary)
     per_layer = {"cycles", "exceptions", "macs", "memory_bits", "multipliers", "name"}
     assert all(per_layer <= set(layer) for layer in summary["layers"])

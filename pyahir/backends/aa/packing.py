@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.backends.aa.lower.loader import ITEM_BITS, Memory
-from pyahir.backends.aa.lower.rescale import RescaleFormat, rescale_format
 from pyahir.ir.types import Array
 from pyahir.plan.layers import Rescale
 from pyahir.plan.plan import Plan, PlannedLayer
+from pyahir.plan.rescale import RescaleFormat, rescale_format
 
 __all__ = ["pack_frames", "pack_memories", "unpack_frames"]
 

@@ -7,8 +7,10 @@ of a group has to be filled up.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyahir.backends.aa import ast
-from pyahir.backends.aa.ast import BinaryOp
+from pyahir.backends.aa.ast import BinaryOp, Expr
 from pyahir.backends.aa.build import Loop, bits_for, concat, equal, lanes, name, not_, op, uint
 from pyahir.backends.aa.lower.process import Emitter, Stream
 
@@ -60,6 +62,30 @@ def _join(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class _Gear:
+    """What happens in some iteration of a gearbox; what never does needs no hardware."""
+
+    waits: bool  # enough bits wait already: nothing is taken
+    flushes: bool  # all words have been taken
+    exact: bool  # what waits is just a result, before the end of the group
+
+
+def _gear_states(elements: int, arriving: int, leaving: int) -> _Gear:
+    """Go through the iterations of one group, as ``_gear`` does."""
+    waits = flushes = exact = False
+    fill, left = 0, elements
+    while fill or left:
+        waits |= fill >= leaving
+        flushes |= left == 0
+        if fill < leaving and left:
+            fill, left = fill + arriving, left - arriving
+        exact |= fill == leaving and left > 0
+        if fill >= leaving or not left:
+            fill = max(0, fill - leaving)
+    return _Gear(waits, flushes, exact)
+
+
 def _gear(
     emitter: Emitter, layer: str, x: Stream, target: int, elements: int, depth: int, note: str
 ) -> Stream:
@@ -72,35 +98,52 @@ def _gear(
     out = emitter.stream(f"gr_{layer}", target, depth)
     loop = Loop()
     arriving, leaving = x.bits, target * x.width
-    reads = elements // x.lanes
-    capacity = x.lanes + target
-    count, level = bits_for(reads + 1), bits_for(capacity * x.width)
-    loop.let("short", op(BinaryOp.LESS, name("fill"), ast.Literal(leaving)))
-    loop.let("more", op(BinaryOp.LESS, name("i"), ast.Literal(reads)))
-    loop.let("rd", op(BinaryOp.AND, name("short"), name("more")))
-    up = op(BinaryOp.ADD, name("fill"), ast.Literal(arriving))
-    loop.let("have", ast.Mux(name("rd"), up, name("fill")))
-    next_i = op(BinaryOp.ADD, name("i"), ast.Literal(1))
-    loop.let("i_new", ast.Mux(name("rd"), next_i, name("i")))
-    loop.let("done", equal("i_new", reads))
+    reads, capacity = elements // x.lanes, x.lanes + target
+    states = _gear_states(elements, x.lanes, target)
+    level = bits_for(capacity * x.width)
+    flags: list[str] = []
+    if states.waits:
+        flags.append(loop.let("short", op(BinaryOp.LESS, name("fill"), ast.Literal(leaving))))
+    if states.flushes:
+        flags.append(loop.let("more", op(BinaryOp.LESS, name("i"), ast.Literal(reads))))
+    rd = loop.all_of(flags, "rd")
+    have: Expr = op(BinaryOp.ADD, name("fill"), ast.Literal(arriving))
+    taken: Expr = op(BinaryOp.ADD, name("i"), ast.Literal(1))
+    if rd is not None:
+        have = ast.Mux(name(rd), have, name("fill"))
+        taken = ast.Mux(name(rd), taken, name("i"))
+    loop.let("have", have)
+    loop.let("taken", taken)
+    loop.let("done", equal("taken", reads))
     loop.let("over", op(BinaryOp.GREATER, name("have"), ast.Literal(leaving)))
     loop.let("last", op(BinaryOp.AND, name("done"), not_("over")))
-    loop.let("full", op(BinaryOp.GREATER_EQUAL, name("have"), ast.Literal(leaving)))
-    loop.let("wr", op(BinaryOp.OR, name("full"), name("last")))
+    enough = "over"
+    if states.exact:
+        enough = loop.let("full", op(BinaryOp.GREATER_EQUAL, name("have"), ast.Literal(leaving)))
+    loop.let("wr", op(BinaryOp.OR, name(enough), name("done")))
     down = op(BinaryOp.SUB, name("have"), ast.Literal(leaving))
     loop.let("left", ast.Mux(name("wr"), down, name("have")))
+    count = bits_for(reads + 1)
     loop.state("fill", level, ast.Mux(name("last"), ast.Zero(level), name("left")))
-    loop.state("i", count, ast.Mux(name("last"), ast.Zero(count), name("i_new")))
+    loop.state("i", count, ast.Mux(name("last"), ast.Zero(count), name("taken")))
     loop.state("sent", 1, name("wr"))
-    loop.when("rd", "w", name(x.pipe))
-    wide = uint(capacity * x.width)
-    place = ast.BitCast(wide, name("fill"))
-    shifted = op(BinaryOp.SHIFT_LEFT, ast.BitCast(wide, name("w")), place)
-    loop.set("new", ast.Mux(name("rd"), shifted, ast.Zero(capacity * x.width)))
-    rest = lanes("s", target, capacity - target, x.width)
-    old = ast.Mux(name("sent"), concat([rest, ast.Zero(leaving)]), name("s"))
-    loop.set("s", op(BinaryOp.OR, old, name("new")))
-    loop.let("o", lanes("s", 0, target, x.width))
+    _shift_in(loop, x, target, rd)
     loop.when("wr", out.pipe, name("o"))
     emitter.process(f"gear_{layer}", loop, comment=f"words of {target} for {note}")
     return out
+
+
+def _shift_in(loop: Loop, x: Stream, target: int, rd: str | None) -> None:
+    """Put a word behind those that wait in ``s``, and let go what was sent; ``o`` is the lowest."""
+    capacity = x.lanes + target
+    wide = uint(capacity * x.width)
+    loop.when(rd, "w", name(x.pipe))
+    place = ast.BitCast(wide, name("fill"))
+    new: Expr = op(BinaryOp.SHIFT_LEFT, ast.BitCast(wide, name("w")), place)
+    if rd is not None:
+        new = ast.Mux(name(rd), new, ast.Zero(capacity * x.width))
+    loop.set("new", new)
+    rest = lanes("s", target, capacity - target, x.width)
+    old = ast.Mux(name("sent"), concat([rest, ast.Zero(target * x.width)]), name("s"))
+    loop.set("s", op(BinaryOp.OR, old, name("new")))
+    loop.let("o", lanes("s", 0, target, x.width))

@@ -6,6 +6,7 @@ memories in loading order. The contents of the memories are made in ``packing``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
@@ -14,10 +15,12 @@ from pyahir.backends.aa.lower.loader import Memory, loader
 from pyahir.backends.aa.lower.matvec import matvec
 from pyahir.backends.aa.lower.pool import elementwise, pool
 from pyahir.backends.aa.lower.process import Emitter, Stream
-from pyahir.backends.aa.lower.rescale import rescale_format
 from pyahir.backends.aa.lower.window import Border, windows
+from pyahir.backends.aa.natural_types import scalar_width
+from pyahir.backends.aa.types import UInt
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
+from pyahir.plan.rescale import rescale_format
 from pyahir.plan.rooms import line_buffer_rooms
 
 __all__ = ["Design", "Tap", "lower"]
@@ -44,6 +47,18 @@ class Design:
     input: Tap
     taps: tuple[Tap, ...]
     memories: tuple[Memory, ...]
+    owners: Mapping[str, str]  # of the pipes that carry data: the layer that each belongs to
+
+    @property
+    def pipes(self) -> tuple[tuple[str, str, int, int], ...]:
+        """Name, layer, bits a word and depth of each pipe that carries data."""
+        found: list[tuple[str, str, int, int]] = []
+        for item in self.program.pipes():
+            if item.name in self.owners:
+                assert isinstance(item.type, UInt)
+                depth = int(str(item.depth))
+                found.append((item.name, self.owners[item.name], scalar_width(item.type), depth))
+        return tuple(found)
 
     @property
     def output(self) -> Tap:
@@ -54,6 +69,7 @@ def lower(plan: Plan) -> Design:
     """Emit every layer; deterministic, a function of the plan alone."""
     emitter = Emitter()
     source = plan.graph.inputs[0]
+    emitter.layer = source.name
     stream = emitter.stream(
         f"{source.name}_in", plan.input_lanes, 2, comment=f"input {source.name}"
     )
@@ -64,6 +80,7 @@ def lower(plan: Plan) -> Design:
     for planned, following in zip(plan.layers, (*plan.layers[1:], None), strict=True):
         out = f"{planned.name}_out" if planned.name == last else f"s_{planned.name}"
         rooms = (_behind(planned, cycles), _before(following, cycles))
+        emitter.layer = planned.name
         stream = _layer(emitter, planned, stream, out, rooms)
         taps.append(
             Tap(
@@ -76,7 +93,13 @@ def lower(plan: Plan) -> Design:
         memories += _memories(planned)
     loader(emitter, memories)
     program = ast.Program(items=tuple(_pipes_first(emitter.items)))
-    return Design(program=program, input=first, taps=tuple(taps), memories=tuple(memories))
+    return Design(
+        program=program,
+        input=first,
+        taps=tuple(taps),
+        memories=tuple(memories),
+        owners=emitter.owners,
+    )
 
 
 def _pipes_first(items: list[ast.Item]) -> list[ast.Item]:

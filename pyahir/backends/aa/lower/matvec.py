@@ -25,10 +25,11 @@ from pyahir.backends.aa.build import (
 )
 from pyahir.backends.aa.lower.dot import dot
 from pyahir.backends.aa.lower.process import Emitter, Stream
-from pyahir.backends.aa.lower.rescale import RescaleFormat, rescale_format, rescale_operator
+from pyahir.backends.aa.lower.rescale import rescale_operator
 from pyahir.backends.aa.lower.ring import Ring, repeated
 from pyahir.backends.aa.types import Int, UInt
 from pyahir.plan.plan import PlannedLayer
+from pyahir.plan.rescale import RescaleFormat, rescale_format
 
 __all__ = ["matvec"]
 

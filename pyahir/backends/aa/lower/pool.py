@@ -19,11 +19,12 @@ from pyahir.backends.aa.build import (
     uint,
 )
 from pyahir.backends.aa.lower.process import Emitter, Stream
-from pyahir.backends.aa.lower.rescale import rescale_format, rescale_operator
+from pyahir.backends.aa.lower.rescale import rescale_operator
 from pyahir.backends.aa.lower.ring import SHORT
 from pyahir.backends.aa.types import Int
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import PlannedLayer, Sweep
+from pyahir.plan.rescale import rescale_format
 
 __all__ = ["elementwise", "pool"]
 

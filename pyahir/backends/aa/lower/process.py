@@ -29,8 +29,10 @@ class Stream:
 
 @dataclass(slots=True)
 class Emitter:
-    """The program so far."""
+    """The program so far; ``layer`` owns the pipes that are declared now."""
 
+    layer: str = ""
+    owners: dict[str, str] = field(default_factory=dict[str, str])
     items: list[ast.Item] = field(default_factory=list[ast.Item])
     names: set[str] = field(default_factory=set[str])
     latencies: dict[str, int] = field(default_factory=dict[str, int])
@@ -49,6 +51,7 @@ class Emitter:
     ) -> Stream:
         """Declare the pipe of a stream."""
         self.items.append(pipe(self.claim(name), lanes * width, depth, comment))
+        self.owners[name] = self.layer
         return Stream(pipe=name, lanes=lanes, width=width)
 
     def storage(self, name: str, words: int, width: int) -> str:

@@ -1,0 +1,125 @@
+"""What a plan costs: multipliers, adders, memories, and how they fit the block RAMs of a device.
+
+In: a planned layer. Out: ``Cost``. Adders are those of dot products and accumulators; a block RAM
+is one of 18 Kbit, in the shapes that AMD's 7 series has (UG473), and a memory that is smaller than
+``LEAST_BLOCK`` bits or not deeper than ``LEAST_WORDS`` is made of lookup tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyahir.plan.layers import LayerKind
+from pyahir.plan.plan import Plan, PlannedLayer
+from pyahir.plan.rescale import rescale_format
+from pyahir.plan.rooms import line_buffer_rooms
+
+__all__ = ["Cost", "cost", "memory_bits", "ram_blocks"]
+
+WEIGHT_BITS = 8
+CODE_BITS = 8
+BLOCK_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
+LEAST_BLOCK = 2048
+LEAST_WORDS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Parts of one layer; memories in bits."""
+
+    multipliers: int
+    adders: int
+    requantizers: int
+    weight_bits: int
+    parameter_bits: int
+    line_bits: int
+    pipe_bits: int
+    ram_blocks: int
+
+    @property
+    def memory_bits(self) -> int:
+        return self.weight_bits + self.parameter_bits + self.line_bits + self.pipe_bits
+
+
+def ram_blocks(words: int, width: int) -> int:
+    """Count the 18-Kbit block RAMs of a memory in its best shape; 0 for lookup tables."""
+    if words <= LEAST_WORDS or words * width < LEAST_BLOCK:
+        return 0
+    return min(-(-words // depth) * -(-width // bits) for depth, bits in BLOCK_SHAPES)
+
+
+def cost(planned: PlannedLayer, cycles: int) -> Cost:
+    """Add up a layer in a plan that needs ``cycles`` a frame."""
+    weights, parameters = _weights(planned), _parameters(planned)
+    line, pipes = _line(planned), list(_pipes(planned, cycles))
+    memories = [weights, parameters, line, *pipes]
+    return Cost(
+        multipliers=planned.multipliers,
+        adders=_adders(planned),
+        requantizers=planned.requantizers,
+        weight_bits=_bits([weights]),
+        parameter_bits=_bits([parameters]),
+        line_bits=_bits([line]),
+        pipe_bits=_bits(pipes),
+        ram_blocks=sum(ram_blocks(*memory) for memory in memories),
+    )
+
+
+def memory_bits(plan: Plan) -> int:
+    """Add up all memories of a plan."""
+    return sum(cost(planned, plan.cycles_per_frame).memory_bits for planned in plan.layers)
+
+
+Memory = tuple[int, int]  # words, bits a word
+
+
+def _bits(memories: Iterable[Memory]) -> int:
+    return sum(words * width for words, width in memories)
+
+
+def _weights(planned: PlannedLayer) -> Memory:
+    if planned.layer.kind != LayerKind.MATVEC:
+        return 0, 0
+    return planned.input_folds * planned.output_folds, planned.multipliers * WEIGHT_BITS
+
+
+def _parameters(planned: PlannedLayer) -> Memory:
+    rescale = planned.layer.rescale
+    if rescale is None:
+        return 0, 0
+    channels = len(rescale.multiplier)
+    return channels // planned.lanes_out, planned.lanes_out * rescale_format(rescale).bits
+
+
+def _line(planned: PlannedLayer) -> Memory:
+    sweep = planned.sweep
+    if sweep is None or sweep.window.span[0] == 1:
+        return 0, 0
+    words = sweep.padded_width * sweep.words
+    return words, (sweep.window.span[0] - 1) * sweep.lanes * CODE_BITS
+
+
+def _pipes(planned: PlannedLayer, cycles: int) -> Iterable[Memory]:
+    """Give the pipes that are more than a few words deep."""
+    if planned.sweep is not None:
+        rooms = line_buffer_rooms(planned.sweep, cycles)
+        yield rooms.before, planned.lanes_in * CODE_BITS
+        yield rooms.behind, planned.sweep.column_lanes * CODE_BITS
+    if planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1:
+        width = planned.folding.simd * CODE_BITS
+        yield 2 * planned.input_folds, width  # those that come again, and the next ones
+
+
+def _adders(planned: PlannedLayer) -> int:
+    if planned.layer.kind != LayerKind.MATVEC:
+        return 0
+    folding = planned.folding
+    sums = folding.simd - 1
+    if planned.packed:
+        inputs = planned.layer.inputs
+        sums += sum(max(0, pixel * inputs % folding.simd - 1) for pixel in range(1, planned.group))
+        sums += 1  # what the next pixel has of a shared word
+    if planned.input_folds > 1:
+        sums += 1
+    return folding.pe * sums
