@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyahir import __version__, tables
+from pyahir.commands.simulate import simulate_command
 from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
@@ -237,6 +238,9 @@ def verify_command(
             click.echo(timing.text())
         click.echo(tables.verdict(found, wanted, compared, differing, len(images)))
     return 1 if differing else 0
+
+
+cli.add_command(simulate_command)
 
 
 def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:

@@ -83,13 +83,17 @@ class Timing:
         first = f"ghdl: first frame after {self.frames.first:,} cycles, weights loaded"
         if len(self.frames.ends) < 2:
             return first
-        return f"{first}; then {self.frames.steady:,.0f} a frame, {self.predicted:,} predicted"
+        rate = f"{self.frames.interval:,.0f} a frame, {self.predicted:,} predicted"
+        if self.frames.latency is None:
+            return f"{first}; then {rate}"
+        return f"{first}; then {rate}; latency {self.frames.latency:,}"
 
     def json(self) -> dict[str, Any]:
-        steady = self.frames.steady if len(self.frames.ends) > 1 else None
+        settled = self.frames.interval if len(self.frames.ends) > 1 else None
         return {
             "first_frame_cycles": self.frames.first,
-            "cycles_per_frame": steady,
+            "cycles_per_frame": settled,
+            "latency_cycles": self.frames.latency,
             "predicted_cycles_per_frame": self.predicted,
         }
 

@@ -32,10 +32,11 @@ from pyahir.engines import (
     run_ir,
     run_torch,
 )
-from pyahir.errors import DataError, PyahirError
-from pyahir.ir.eval import Evaluator, dequantize, from_nchw, quantize, to_nchw
+from pyahir.errors import PyahirError
+from pyahir.ir.eval import Evaluator, dequantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
-from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
+from pyahir.ir.types import Array, TensorType
+from pyahir.sim.design import image_codes, image_shape, stream_type
 from pyahir.sim.engine import GhdlEngine
 
 if TYPE_CHECKING:
@@ -68,25 +69,11 @@ def run_design(path: Path, engine: str, images_path: Path, *, codes: bool) -> Ar
             f"give the model file to run it in {engine}"
         )
     opened = AaEngine.open(path) if engine == "aa" else GhdlEngine.open(path)
-    source = _stream_type(opened.files.manifest["input"])
-    shape = to_nchw(np.empty((1, *source.shape[1:])), source).shape[1:]
-    images = load_images(images_path, shape)
-    fused = opened.files.manifest["made_from"].get("rule") != "pt2e"
-    found = opened.run(quantize(from_nchw(images, source), source, fused=fused))
+    manifest = opened.files.manifest
+    images = load_images(images_path, image_shape(manifest))
+    found = opened.run(image_codes(manifest, images, images_path))
     output = opened.files.manifest["output"]
-    return _result(found[output["value"]], _stream_type(output), codes=codes)
-
-
-def _stream_type(row: dict[str, Any]) -> TensorType:
-    try:
-        return TensorType(
-            shape=(1, *row["shape"]),
-            element=Int(8, signed=False),
-            layout=Layout(row["layout"]),
-            quantization=Affine(scale=row["scale"], zero_point=row["zero_point"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the manifest has no valid stream ({error}): compile again") from None
+    return _result(found[output["value"]], stream_type(output), codes=codes)
 
 
 def _result(values: Array, kind: TensorType, *, codes: bool) -> Array:

@@ -8,8 +8,10 @@ parser, the type rules and the packing of words.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,20 @@ from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
+from pyahir.sim.testbench import UNDEFINED
 
 __all__ = ["FrameCycles", "GhdlEngine"]
 
 
 @dataclass(frozen=True, slots=True)
 class FrameCycles:
-    """The clock cycle in which the last word of each frame was taken."""
+    """The clock cycle in which the last word of each frame was taken from the design.
+
+    ``starts``: those in which the first word of each frame was taken by the design.
+    """
 
     ends: tuple[int, ...]
+    starts: tuple[int, ...] = ()
 
     @property
     def first(self) -> int:
@@ -40,6 +47,48 @@ class FrameCycles:
         if len(self.ends) < 2:
             return float("nan")
         return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+
+    @property
+    def intervals(self) -> tuple[int, ...]:
+        """Cycles from the end of each frame to the end of the next."""
+        return tuple(later - earlier for earlier, later in pairwise(self.ends))
+
+    @property
+    def period(self) -> int | None:
+        """The number of intervals after which the last ones repeat; None when they do not."""
+        found = self.intervals
+        for count in range(1, len(found) // 2 + 1):
+            if found[-count:] == found[-2 * count : -count]:
+                return count
+        return None
+
+    @property
+    def interval(self) -> float:
+        """Cycles a frame once the design has settled; NaN with fewer than two frames.
+
+        Without stalls a design of blocking pipes is a timed marked graph: its frames end, after a
+        transient in which pipes fill and weights load, in a pattern that repeats every few frames.
+        So when the last intervals repeat (``period``), the mean over one repetition is the exact
+        figure, and no later frame changes it. Else (too few frames, random stalls) it is the
+        median of the last half of the intervals: the transient is at the beginning, and a single
+        long gap does not move a median as it moves a mean.
+        """
+        found = self.intervals
+        if not found:
+            return float("nan")
+        if self.period is not None:
+            return statistics.fmean(found[-self.period :])
+        return float(statistics.median(found[len(found) // 2 :]))
+
+    @property
+    def latencies(self) -> tuple[int, ...]:
+        """Cycles from the first word of each frame going in to its last word coming out."""
+        return tuple(end - start for start, end in zip(self.starts, self.ends, strict=False))
+
+    @property
+    def latency(self) -> int | None:
+        """Latency of the last frame, with frames back to back: waiting in full pipes included."""
+        return self.latencies[-1] if self.latencies else None
 
 
 class GhdlEngine:
@@ -69,10 +118,14 @@ class GhdlEngine:
         keep: Collection[str] | None = None,
         stalls: Stalls | None = None,
         vhdl: str | None = None,
+        golden: Array | None = None,
+        wave: Path | None = None,
+        monitor: bool = False,
     ) -> dict[str, Array]:
         """Run frames (N, H, W, C) or (N, I) of uint8 codes; give the last layer's (N, *shape).
 
         Streams inside the design cannot be seen: ``keep`` may name the last layer's value only.
+        ``golden`` codes of the last layer are compared in VHDL: see ``result.mismatches``.
         """
         source = self.files.manifest["input"]
         output = self.layers[-1]
@@ -81,7 +134,8 @@ class GhdlEngine:
                 raise SimulationError(
                     f"engine ghdl: '{name}' is inside the design; accepted: {output['value']}"
                 )
-        inputs: dict[str, Any] = {source["pipe"]: pack_frames(codes, source["lanes"])}
+        frames = pack_frames(codes, source["lanes"])
+        inputs: dict[str, Any] = {source["pipe"]: frames}
         if self.files.items:
             inputs["weights_in"] = self.files.items
         words = math.prod(output["shape"]) // output["lanes"]
@@ -94,8 +148,16 @@ class GhdlEngine:
             stalls=stalls,
             patience=patience,
             vhdl=vhdl,
+            golden=None if golden is None else {pipe: pack_frames(golden, output["lanes"])},
+            wave=wave,
+            monitor=monitor,
         )
-        cycles = self.result.cycles[pipe]
-        self.cycles = FrameCycles(tuple(cycles[words - 1 :: words]))
+        each = len(frames) // len(codes)
+        self.cycles = FrameCycles(
+            ends=tuple(self.result.cycles[pipe][words - 1 :: words]),
+            starts=tuple(self.result.taken[source["pipe"]][::each]),
+        )
         stream = self.result.outputs[pipe]
+        if UNDEFINED in stream:
+            raise SimulationError(f"simulation: {self.result.mismatches[pipe]}")
         return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"])}

@@ -1,13 +1,13 @@
 """Runs a program as VHDL in GHDL: writes the files, analyses, elaborates, runs, reads the words.
 
 In: an Aa program (or a path of its text), words for its input pipes and how many to expect of its
-output pipes. Out: the words with the clock cycle of each. All files lie in a temporary folder.
+output pipes. Out: the words with the clock cycle of each, and the testbench's verdict on golden
+words. All files lie in a temporary folder; waves are written where the caller says.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,49 +18,64 @@ from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.scopes import Kind, build_scopes
 from pyahir.backends.aa.traverse import scoped, uses
 from pyahir.backends.aa.verify import verify
-from pyahir.backends.vhdl import TOP, to_vhdl
-from pyahir.errors import PyahirError
-from pyahir.sim.testbench import Port, testbench
-from pyahir.sim.tools import require_tool, run_tool
+from pyahir.backends.vhdl import to_vhdl
+from pyahir.errors import DataError
+from pyahir.sim import monitor as probes
+from pyahir.sim.ghdl import check_wave, run_ghdl
+from pyahir.sim.testbench import (
+    BenchResult,
+    Mismatch,
+    Port,
+    SimulationError,
+    SimulationStopError,
+    Stalls,
+    read_results,
+    write_bench,
+)
 
-__all__ = ["SimulationError", "SimulationResult", "Stalls", "load_program", "simulate"]
-
-_STANDARD = "--std=08"
-
-
-class SimulationError(PyahirError):
-    """A simulation that did not give the words that were asked for.
-
-    Cause: too few input words, a deadlock, or a word that is not defined.
-    Example: ``simulation: nothing moves after 20000 cycles; y_out gave 3 of 8 words``.
-    Fix: give the missing words, or deepen the pipe that is full.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Stalls:
-    """Random gaps on all inputs and outputs: in each cycle with probability ``share``."""
-
-    seed: int = 0
-    share: float = 0.0
+__all__ = [
+    "SimulationError",
+    "SimulationResult",
+    "Stalls",
+    "border_ports",
+    "load_program",
+    "simulate",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """Words of each output pipe, and the cycle in which each was taken."""
+    """Words of each output pipe, and the cycle in which each was taken.
+
+    ``taken`` holds the cycles of input words, ``mismatches`` the first word of each pipe that
+    differs from its golden word, found in VHDL; ``fills`` what a monitored run saw inside.
+    """
 
     outputs: dict[str, list[int]]
     cycles: dict[str, list[int]]
     seconds: float
     lines: int = 0
     notes: list[str] = field(default_factory=list[str])
+    taken: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    mismatches: dict[str, Mismatch] = field(default_factory=dict[str, Mismatch])
+    passed: bool = True
+    fills: dict[str, probes.PipeFill] = field(default_factory=dict[str, probes.PipeFill])
+    end: int = 0
 
 
 def load_program(source: aa.Program | Path) -> aa.Program:
     """Parse and check a text; a program is taken as it is."""
     if isinstance(source, aa.Program):
         return source
-    program = parse(source.read_text(encoding="utf-8"), str(source))
+    try:
+        text = source.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{source}: cannot read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{source}: not text; accepted: an Aa program in UTF-8") from None
+    program = parse(text, str(source))
     verify(program)
     return program
 
@@ -68,43 +83,119 @@ def load_program(source: aa.Program | Path) -> aa.Program:
 def simulate(
     source: aa.Program | Path,
     inputs: Mapping[str, Sequence[int]],
-    expect: Mapping[str, int],
+    expect: Mapping[str, int | None],
     *,
     stalls: Stalls | None = None,
     patience: int = 20_000,
     vhdl: str | None = None,
+    golden: Mapping[str, Sequence[int]] | None = None,
+    wave: Path | None = None,
+    monitor: bool = False,
+    limit: int | None = None,
 ) -> SimulationResult:
     """Feed ``inputs`` until each pipe of ``expect`` has given as many words.
 
+    None as a count takes what comes until nothing moves for ``patience`` cycles. ``golden`` words
+    are compared in VHDL; their pipes need no count. ``limit`` ends the run after so many cycles.
     ``vhdl`` replaces the text of the design: with it a test can run a mutant.
     """
+    if wave is not None:
+        check_wave(wave)
     program = load_program(source)
     text = to_vhdl(program) if vhdl is None else vhdl
-    ports = _ports(program, inputs, expect)
-    chosen = stalls or Stalls()
-    bench = testbench(TOP, ports, stall_share=chosen.share, seed=chosen.seed, patience=patience)
+    counts = {**{name: len(words) for name, words in (golden or {}).items()}, **expect}
+    ports = border_ports(program, inputs, counts)
+    run = _Run(program, ports, text, inputs, golden or {}, stalls or Stalls(), patience, limit)
     with tempfile.TemporaryDirectory(prefix="pyahir_") as name:
-        folder = Path(name)
+        seconds = run.go(Path(name), probe=monitor, wave=wave)
+        fills = run.fills(Path(name)) if monitor else {}
+        found = run.read(Path(name), fills)
+    return SimulationResult(
+        outputs=found.outputs,
+        cycles=found.cycles,
+        seconds=seconds,
+        lines=text.count("\n"),
+        notes=found.notes,
+        taken=found.taken,
+        mismatches=found.mismatches,
+        passed=found.passed,
+        fills=fills,
+        end=found.end,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one simulation needs."""
+
+    program: aa.Program
+    ports: Sequence[Port]
+    text: str
+    inputs: Mapping[str, Sequence[int]]
+    golden: Mapping[str, Sequence[int]]
+    stalls: Stalls
+    patience: int
+    limit: int | None
+
+    def go(self, folder: Path, *, probe: bool, wave: Path | None) -> float:
+        """Write the files and run; with probes in the FIFOs when they are wanted."""
+        text, extra = self.text, ""
+        files = ["design.vhd", "testbench.vhd"]
+        if probe:
+            text, extra = probes.probed(self.text), probes.TESTBENCH_PART
+            if text is None:
+                raise SimulationError("monitor: the VHDL has no entity 'aa_fifo' to look at")
+            (folder / "monitor.vhd").write_text(probes.PACKAGE, encoding="ascii")
+            files.insert(0, "monitor.vhd")
         (folder / "design.vhd").write_text(text, encoding="utf-8")
-        (folder / "testbench.vhd").write_text(bench, encoding="utf-8")
-        for port in ports:
-            if not port.output:
-                words = (f"{word:0{port.digits}x}\n" for word in inputs.get(port.name, ()))
-                (folder / f"{port.name}.in").write_text("".join(words), encoding="ascii")
-        seconds = _run_ghdl(folder)
-        _check_timeout(folder, patience)
-        return _results(folder, ports, seconds, text.count("\n"))
+        write_bench(
+            folder,
+            self.ports,
+            self.inputs,
+            self.golden,
+            self.stalls,
+            self.patience,
+            limit=self.limit,
+            extra=extra,
+        )
+        return run_ghdl(folder, files, wave=wave)
+
+    def read(self, folder: Path, fills: Mapping[str, probes.PipeFill]) -> BenchResult:
+        """Read the results; when words are missing, look into the pipes in a second run."""
+        try:
+            return read_results(folder, self.ports, self.patience)
+        except SimulationStopError as error:
+            if not fills and probes.probed(self.text) is not None:
+                with tempfile.TemporaryDirectory(prefix="pyahir_") as name:
+                    self.go(Path(name), probe=True, wave=None)
+                    fills = self.fills(Path(name))
+            border = {port.name for port in self.ports}
+            inner = {name: fill for name, fill in fills.items() if name not in border}
+            text = probes.describe(inner, pipe_users(self.program))
+            raise SimulationStopError(f"{error}{text}") from None
+
+    def fills(self, folder: Path) -> dict[str, probes.PipeFill]:
+        """Read what the probes saw, in the order of the program."""
+        readers, writers = _sides(self.program)
+        used = [
+            pipe.name
+            for pipe in self.program.pipes()
+            if pipe.name in readers or pipe.name in writers
+        ]
+        return probes.read_fills(folder, self.text, used)
 
 
-def _ports(
-    program: aa.Program, inputs: Mapping[str, Sequence[int]], expect: Mapping[str, int]
+def border_ports(
+    program: aa.Program,
+    inputs: Mapping[str, Sequence[int]],
+    expect: Mapping[str, int | None],
 ) -> list[Port]:
     """List the pipes at the border, in textual order; check the names that were given."""
     scopes = build_scopes(program)
-    sides = _sides(program)
+    readers, writers = _sides(program)
     ports: list[Port] = []
     for pipe in program.pipes():
-        read, written = pipe.name in sides[0], pipe.name in sides[1]
+        read, written = pipe.name in readers, pipe.name in writers
         if read == written:
             continue
         width = scalar_width(scopes.resolve(pipe.type))
@@ -120,54 +211,25 @@ def _ports(
     return ports
 
 
-def _sides(program: aa.Program) -> tuple[set[str], set[str]]:
-    """Collect the pipes that the program reads and those that it writes."""
+def pipe_users(program: aa.Program) -> dict[str, str]:
+    """Say of each pipe inside who writes and who reads it."""
+    readers, writers = _sides(program)
+    return {
+        name: f"written by {', '.join(writers[name])}, read by {', '.join(readers[name])}"
+        for name in writers
+        if name in readers
+    }
+
+
+def _sides(program: aa.Program) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Collect the modules that read each pipe and those that write it."""
     scopes = build_scopes(program)
-    sides: tuple[set[str], set[str]] = (set(), set())
+    sides: tuple[dict[str, list[str]], dict[str, list[str]]] = ({}, {})
     for module in program.modules():
         for statement, inner in scoped(module.body or (), scopes.modules[module.name]):
             for use in uses(statement, inner):
                 if use.symbol is not None and use.symbol.kind is Kind.PIPE:
-                    sides[use.write].add(use.symbol.name)
+                    names = sides[use.write].setdefault(use.symbol.name, [])
+                    if module.name not in names:
+                        names.append(module.name)
     return sides
-
-
-def _run_ghdl(folder: Path) -> float:
-    """Analyse, elaborate and run; return the seconds of the run."""
-    ghdl = require_tool("ghdl")
-    run_tool([ghdl, "-a", _STANDARD, "design.vhd", "testbench.vhd"], folder)
-    run_tool([ghdl, "-e", _STANDARD, "testbench"], folder)
-    start = time.perf_counter()
-    run_tool([ghdl, "-r", _STANDARD, "testbench", "--ieee-asserts=disable-at-0"], folder)
-    return time.perf_counter() - start
-
-
-def _check_timeout(folder: Path, patience: int) -> None:
-    found = folder / "timeout.out"
-    if not found.exists():
-        return
-    rows = [row.split() for row in found.read_text(encoding="ascii").splitlines()]
-    parts = [
-        f"{name} {'gave' if (folder / f'{name}.out').exists() else 'took'} {count} of {words} words"
-        for name, count, words in rows
-    ]
-    raise SimulationError(
-        f"simulation: nothing moves for {patience} cycles; {', '.join(parts) or 'no output asked'}"
-    )
-
-
-def _results(folder: Path, ports: Sequence[Port], seconds: float, lines: int) -> SimulationResult:
-    outputs: dict[str, list[int]] = {}
-    cycles: dict[str, list[int]] = {}
-    for port in ports:
-        if not port.output:
-            continue
-        rows = (folder / f"{port.name}.out").read_text(encoding="ascii").splitlines()
-        for number, row in enumerate(rows):
-            if "x" in row:
-                raise SimulationError(
-                    f"simulation: word {number} of {port.name} is undefined: {row.split()[1]}"
-                )
-        outputs[port.name] = [int(row.split()[1], 16) for row in rows]
-        cycles[port.name] = [int(row.split()[0]) for row in rows]
-    return SimulationResult(outputs, cycles, seconds, lines)

@@ -1,29 +1,79 @@
-"""A testbench in VHDL for the ports of a design: words from files in, words to files out.
+"""A self-checking testbench in VHDL-93 for the ports of a design, whoever compiled the design.
 
-In: the pipes of the design, counts of words, stalls. Out: the text of entity ``testbench``, in
-VHDL-93, which reads ``<pipe>.in`` (one word in hexadecimal a line) and writes ``<pipe>.out``
-(clock cycle and word). It ends when all words came, or when nothing has moved for ``patience``
-cycles: then ``timeout.out`` names the waiting pipes. The caller compares the words.
-Not here: running it (``run``).
+In: the pipes at the border (``Port``), words for the inputs, golden words for outputs, stalls.
+Out: files in a folder, and what a run of them left there. Two calls, with the run between::
+
+    write_bench(folder, ports, inputs, golden, stalls, patience)
+    ...  analyse the design, then testbench.vhd; elaborate and run ``testbench`` in ``folder``
+    found = read_results(folder, ports, patience)
+
+The design is entity ``work.ahir_system`` (or ``top=``) with ``clk``, ``reset`` (high for ten
+cycles) and for each pipe p the ports p_pipe_write_data/req/ack or p_pipe_read_data/req/ack; a word
+moves at each rising edge with req = ack = 1.
+
+Files written: ``testbench.vhd``, ``<pipe>.in`` and ``<pipe>.expect`` (hexadecimal, one word a
+line). Files of the run: ``<pipe>.out`` (clock cycle and word), ``<pipe>.taken`` (clock cycle of
+each input word) and ``testbench.results``: counts, the first word of each pipe that differs, why
+the run ended, and as last line PASS or FAIL. A bit that is not 0 or 1 differs from every golden
+word.
+
+The run ends when all words came, or when nothing has moved at the border for ``patience`` cycles,
+or after ``limit`` cycles. An output with ``words=None`` takes what comes until then; where no
+other output has a number of words, the run ends when nothing moves.
+Not here: GHDL (``ghdl``), the pipes inside the design (``monitor``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-__all__ = ["Port", "testbench"]
+from pyahir.errors import PyahirError
+from pyahir.sim import bench_text as vhdl
 
+__all__ = [
+    "UNDEFINED",
+    "BenchResult",
+    "Mismatch",
+    "Port",
+    "SimulationError",
+    "SimulationStopError",
+    "Stalls",
+    "read_results",
+    "write_bench",
+]
+
+TOP = "ahir_system"
 RESET_CYCLES = 10
+UNDEFINED = -1  # stands for a word that is not defined, where golden words were given
+
+
+class SimulationError(PyahirError):
+    """A simulation that did not give the words that were asked for.
+
+    Cause: too few input words, a deadlock, or a word that is not defined.
+    Example: ``simulation: nothing moves for 20000 cycles; y_out gave 3 of 8 words``.
+    Fix: give the missing words, or deepen the pipe that is full.
+    """
+
+
+class SimulationStopError(SimulationError):
+    """Outputs lack words: nothing moves any more, or the limit of cycles was reached.
+
+    Cause: a deadlock, too few input words, or too low a limit.
+    Example: ``simulation: nothing moves for 20000 cycles; y_out gave 3 of 8 words``.
+    Fix: deepen the pipes that the message calls full, give the missing words, or wait longer.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A pipe at the border: ``words`` to give or to wait for."""
+    """A pipe at the border: ``words`` to give or to wait for; None takes all that come."""
 
     name: str
     width: int
-    words: int
+    words: int | None
     output: bool
 
     @property
@@ -37,218 +87,255 @@ class Port:
         return f"{self.name}_pipe_{'read' if self.output else 'write'}"
 
 
-_HEAD = """\
-library ieee;
-use ieee.std_logic_1164.all;
-use ieee.math_real.all;
-use std.textio.all;
+@dataclass(frozen=True, slots=True)
+class Stalls:
+    """Random gaps: in each cycle with probability ``share``; inputs and outputs may differ."""
 
-entity testbench is
-end entity;
+    seed: int = 0
+    share: float = 0.0
+    inputs: float | None = None
+    outputs: float | None = None
 
-architecture simulation of testbench is
-  constant stall_share : real := {share};
+    @property
+    def input_share(self) -> float:
+        """The share of the input pipes."""
+        return self.share if self.inputs is None else self.inputs
 
-  function digit_bits(c : character) return std_logic_vector is
-    constant digits : string(1 to 16) := "0123456789abcdef";
-    variable value : natural := 0;
-    variable bits : std_logic_vector(3 downto 0);
-  begin
-    for i in digits'range loop
-      if digits(i) = c then
-        value := i - 1;
-      end if;
-    end loop;
-    for i in 0 to 3 loop
-      if (value / 2**i) mod 2 = 1 then
-        bits(i) := '1';
-      else
-        bits(i) := '0';
-      end if;
-    end loop;
-    return bits;
-  end function;
-
-  function to_word(text : string; width : positive) return std_logic_vector is
-    variable bits : std_logic_vector(4 * text'length - 1 downto 0);
-    variable place : integer := bits'high;
-  begin
-    for i in text'range loop
-      bits(place downto place - 3) := digit_bits(text(i));
-      place := place - 4;
-    end loop;
-    return bits(width - 1 downto 0);
-  end function;
-
-  function to_text(word : std_logic_vector; digits : positive) return string is
-    constant names : string(1 to 16) := "0123456789abcdef";
-    alias bits : std_logic_vector(word'length - 1 downto 0) is word;
-    variable text : string(1 to digits);
-    variable value : natural;
-  begin
-    for i in 0 to digits - 1 loop
-      value := 0;
-      for j in 0 to 3 loop
-        if 4 * i + j < word'length then
-          if bits(4 * i + j) = '1' then
-            value := value + 2**j;
-          elsif bits(4 * i + j) /= '0' then
-            value := 16;
-          end if;
-        end if;
-        exit when value > 15;
-      end loop;
-      if value > 15 then
-        text(digits - i) := 'x';
-      else
-        text(digits - i) := names(value + 1);
-      end if;
-    end loop;
-    return text;
-  end function;
-
-  signal clk : std_logic := '0';
-  signal reset : std_logic := '1';
-  signal ended : boolean := false;
-  signal cycle : natural := 0;
-  signal last_move : natural := 0;
-"""
-
-_CLOCK = """\
-  clk <= not clk after 5 ns when not ended else '0';
-  reset <= '0' after {reset} ns;
-
-  process (clk)
-  begin
-    if rising_edge(clk) then
-      cycle <= cycle + 1;
-      if {moved} then
-        last_move <= cycle;
-      end if;
-    end if;
-  end process;
-
-  process
-    file report_file : text;
-    variable row : line;
-  begin
-    wait until rising_edge(clk) and (({finished}) or cycle - last_move > {patience});
-    if cycle - last_move > {patience} then
-      file_open(report_file, "timeout.out", write_mode);
-{waiting}
-      file_close(report_file);
-    end if;
-    ended <= true;
-    wait;
-  end process;
-"""
-
-_WAITING = """\
-      if not {name}_done then
-        write(row, string'("{name} ") & integer'image({name}_count) & string'(" {words}"));
-        writeline(report_file, row);
-      end if;"""
-
-_INPUT = """\
-  process
-    file words : text open read_mode is "{name}.in";
-    variable row : line;
-    variable word : string(1 to {digits});
-    variable seed1 : positive := {seed};
-    variable seed2 : positive := 4711;
-    variable chance : real;
-  begin
-    wait until rising_edge(clk) and reset = '0';
-    while not endfile(words) loop
-      readline(words, row);
-      read(row, word);
-      loop
-        uniform(seed1, seed2, chance);
-        exit when chance >= stall_share;
-        wait until rising_edge(clk);
-      end loop;
-      {side}_data <= to_word(word, {width});
-      {side}_req <= "1";
-      wait until rising_edge(clk) and {side}_ack = "1";
-      {name}_count <= {name}_count + 1;
-      {side}_req <= "0";
-    end loop;
-    {name}_done <= true;
-    wait;
-  end process;
-"""
-
-_OUTPUT = """\
-  process
-    file words : text open write_mode is "{name}.out";
-    variable row : line;
-    variable seed1 : positive := {seed};
-    variable seed2 : positive := 1234;
-    variable chance : real;
-  begin
-    wait until rising_edge(clk) and reset = '0';
-    for number in 1 to {words} loop
-      loop
-        uniform(seed1, seed2, chance);
-        exit when chance >= stall_share;
-        wait until rising_edge(clk);
-      end loop;
-      {side}_req <= "1";
-      wait until rising_edge(clk) and {side}_ack = "1";
-      write(row, integer'image(cycle) & string'(" ") & to_text({side}_data, {digits}));
-      writeline(words, row);
-      {name}_count <= {name}_count + 1;
-      {side}_req <= "0";
-    end loop;
-    {name}_done <= true;
-    wait;
-  end process;
-"""
+    @property
+    def output_share(self) -> float:
+        """The share of the output pipes."""
+        return self.share if self.outputs is None else self.outputs
 
 
-def testbench(
-    top: str, ports: Sequence[Port], *, stall_share: float, seed: int, patience: int
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The first word of a pipe that differs from its golden word, and how many do.
+
+    ``found`` is text in hexadecimal, with ``x`` where bits are undefined; an engine without clock
+    gives no cycle.
+    """
+
+    pipe: str
+    count: int
+    number: int
+    cycle: int | None
+    expected: int
+    found: str
+
+    def __str__(self) -> str:
+        digits = len(self.found)
+        when = "" if self.cycle is None else f" in cycle {self.cycle}"
+        return (
+            f"{self.pipe}: word {self.number}{when}: "
+            f"{self.expected:0{digits}x} expected, {self.found} found; {self.count} words differ"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult:
+    """What a run of the testbench left: words, cycles, and the testbench's own verdict.
+
+    ``quiet``: nothing moved any more; ``limited``: the limit of cycles was reached.
+    """
+
+    outputs: dict[str, list[int]]
+    cycles: dict[str, list[int]]
+    taken: dict[str, list[int]]
+    mismatches: dict[str, Mismatch]
+    passed: bool
+    end: int
+    quiet: bool = False
+    limited: bool = False
+    notes: list[str] = field(default_factory=list[str])
+
+
+def write_bench(
+    folder: Path,
+    ports: Sequence[Port],
+    inputs: Mapping[str, Sequence[int]],
+    golden: Mapping[str, Sequence[int]] | None = None,
+    stalls: Stalls | None = None,
+    patience: int = 20_000,
+    *,
+    limit: int | None = None,
+    top: str = TOP,
+    extra: str = "",
+) -> None:
+    """Write ``testbench.vhd`` and the files of words; ``extra`` joins the architecture."""
+    given = golden or {}
+    for port in ports:
+        if not port.output:
+            _write_words(folder / f"{port.name}.in", port, inputs.get(port.name, ()))
+        elif port.name in given:
+            if port.words != len(given[port.name]):
+                raise SimulationError(
+                    f"{port.name}: {len(given[port.name])} golden words for {port.words} words; "
+                    "accepted: as many"
+                )
+            _write_words(folder / f"{port.name}.expect", port, given[port.name])
+    text = _text(top, ports, set(given), stalls or Stalls(), (patience, limit), extra)
+    (folder / "testbench.vhd").write_text(text, encoding="ascii")
+
+
+def _write_words(path: Path, port: Port, words: Iterable[int]) -> None:
+    rows: list[str] = []
+    for number, word in enumerate(words):
+        if not 0 <= word < 1 << port.width:
+            raise SimulationError(
+                f"{port.name}: word {number} is {word}; accepted: 0 to {(1 << port.width) - 1} "
+                f"({port.width} bits)"
+            )
+        rows.append(f"{word:0{port.digits}x}\n")
+    path.write_text("".join(rows), encoding="ascii")
+
+
+def _text(
+    top: str,
+    ports: Sequence[Port],
+    checked: set[str],
+    stalls: Stalls,
+    bounds: tuple[int, int | None],
+    extra: str,
 ) -> str:
     """Write the testbench."""
-    lines = [_HEAD.format(share=f"{stall_share:.6f}")]
+    shares = {"input_share": stalls.input_share, "output_share": stalls.output_share}
+    lines = [vhdl.HEAD.format(**{name: f"{share:.6f}" for name, share in shares.items()})]
     for port in ports:
-        word = f"std_logic_vector({port.width - 1} downto 0)"
-        lines += [
-            f"  signal {port.side}_data : {word} := (others => '0');",
-            f'  signal {port.side}_req, {port.side}_ack : std_logic_vector(0 downto 0) := "0";',
-            f"  signal {port.name}_count : natural := 0;",
-            f"  signal {port.name}_done : boolean := false;",
-        ]
-    lines += ["begin", _control(ports, patience)]
-    lines += [_process(port, seed, number) for number, port in enumerate(ports)]
+        fields = _fields(port)
+        lines.append(vhdl.SIGNALS.format(**fields))
+        if port.name in checked:
+            lines.append(vhdl.WRONG_SIGNALS.format(**fields))
+    lines += ["begin", _control(ports, checked, bounds)]
+    lines += [_process(port, checked, stalls.seed, number) for number, port in enumerate(ports)]
     links = ["clk => clk", "reset => reset"]
     for port in ports:
         links += [f"{port.side}_{part} => {port.side}_{part}" for part in ("data", "req", "ack")]
     lines.append(f"  design : entity work.{top}\n    port map (")
-    lines.append("      " + ",\n      ".join(links) + ");\nend architecture;\n")
+    lines.append("      " + ",\n      ".join(links) + f");\n{extra}end architecture;\n")
     return "\n".join(lines)
 
 
-def _control(ports: Sequence[Port], patience: int) -> str:
-    """Write clock, reset, the end and the time-out."""
+def _fields(port: Port) -> dict[str, str]:
+    return {
+        "name": port.name,
+        "side": port.side,
+        "kind": "output" if port.output else "input",
+        "width": str(port.width),
+        "high": str(port.width - 1),
+        "digits": str(port.digits),
+        "words": "-1" if port.words is None else str(port.words),
+        "done": "true" if port.words is None else "false",
+    }
+
+
+def _control(ports: Sequence[Port], checked: set[str], bounds: tuple[int, int | None]) -> str:
+    """Write clock, reset, the end and the results."""
+    patience, limit = bounds
     moves = [f'({port.side}_req = "1" and {port.side}_ack = "1")' for port in ports]
-    outputs = [f"{port.name}_done" for port in ports if port.output]
-    return _CLOCK.format(
+    outputs = [port for port in ports if port.output]
+    complete = " and ".join(f"{port.name}_done" for port in outputs) or "false"
+    open_ended = not any(port.words for port in outputs) and any(
+        port.words is None for port in outputs
+    )
+    rows: list[str] = []
+    for port in ports:
+        rows.append(vhdl.RESULT.format(**_fields(port)))
+        if port.name in checked:
+            rows.append(vhdl.COMPARE.format(**_fields(port)))
+    overdue = f"cycle - last_move > {patience}"
+    return vhdl.CLOCK.format(
         reset=10 * RESET_CYCLES + 2,
-        moved="\n        or ".join(moves),
-        finished=" and ".join(outputs) or "false",
+        moved="\n        or ".join(moves) or "false",
+        complete=complete,
+        finished="false" if open_ended else complete,
+        overdue=overdue if limit is None else f"{overdue} or cycle >= {limit}",
         patience=patience,
-        waiting="\n".join(_WAITING.format(name=port.name, words=port.words) for port in ports),
+        rows="\n".join(rows),
     )
 
 
-def _process(port: Port, seed: int, number: int) -> str:
+def _process(port: Port, checked: set[str], seed: int, number: int) -> str:
     """Write the process that gives or takes the words of a pipe."""
-    return (_OUTPUT if port.output else _INPUT).format(
-        name=port.name,
-        side=port.side,
-        width=port.width,
-        digits=port.digits,
-        words=port.words,
-        seed=1 + (seed * 7919 + number * 104729) % 2_000_000_000,
+    fields = _fields(port)
+    fields["seed"] = str(1 + (seed * 7919 + number * 104729) % 2_000_000_000)
+    if not port.output:
+        return vhdl.INPUT.format(**fields)
+    check = port.name in checked
+    return vhdl.OUTPUT.format(
+        **fields,
+        loop="loop" if port.words is None else f"for number in 1 to {port.words} loop",
+        declarations=vhdl.GOLDEN_DECLARATIONS.format(**fields) if check else "",
+        check=vhdl.CHECK.format(**fields) if check else "",
     )
+
+
+def read_results(folder: Path, ports: Sequence[Port], patience: int) -> BenchResult:
+    """Read what a run left; ``SimulationError`` when words are missing or undefined."""
+    rows = _read_rows(folder / "testbench.results")
+    if not rows or rows[-1] not in (["PASS"], ["FAIL"]):
+        raise SimulationError("simulation: the testbench did not come to its end")
+    passed = rows[-1] == ["PASS"]
+    counts = {row[1]: int(row[2]) for row in rows if row[0] in ("input", "output")}
+    mismatches = {row[1]: _mismatch(row) for row in rows if row[0] == "wrong"}
+    reason, end = rows[-2][1:]
+    if not passed and reason != "words":
+        _check_complete(ports, counts, mismatches, reason, patience, int(end))
+    outputs: dict[str, list[int]] = {}
+    cycles: dict[str, list[int]] = {}
+    taken: dict[str, list[int]] = {}
+    notes: list[str] = []
+    for port in ports:
+        if port.output:
+            found = _read_rows(folder / f"{port.name}.out")
+            cycles[port.name] = [int(row[0]) for row in found]
+            checked = (folder / f"{port.name}.expect").exists()
+            outputs[port.name] = _words(port, [row[1] for row in found], checked)
+        else:
+            found = _read_rows(folder / f"{port.name}.taken")
+            taken[port.name] = [int(row[0]) for row in found]
+            if len(found) != port.words:
+                notes.append(f"{port.name} took {len(found)} of {port.words} words")
+    flags = (reason == "quiet", reason == "limit")
+    if reason == "limit":
+        notes.append(f"stopped after {end} cycles")
+    return BenchResult(outputs, cycles, taken, mismatches, passed, int(end), *flags, notes)
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    return [row.split() for row in path.read_text(encoding="ascii").splitlines()]
+
+
+def _mismatch(row: Sequence[str]) -> Mismatch:
+    _, pipe, count, number, cycle, expected, found = row
+    return Mismatch(pipe, int(count), int(number), int(cycle), int(expected, 16), found)
+
+
+def _check_complete(
+    ports: Sequence[Port],
+    counts: Mapping[str, int],
+    mismatches: Mapping[str, Mismatch],
+    reason: str,
+    patience: int,
+    end: int,
+) -> None:
+    """Raise when an output gave fewer words than were waited for."""
+    outputs = [port for port in ports if port.output]
+    if outputs and all(port.words is None or counts[port.name] >= port.words for port in outputs):
+        return
+    parts = [
+        f"{port.name} {'gave' if port.output else 'took'} {counts[port.name]} of {port.words} words"
+        for port in ports
+        if port.words is not None and counts[port.name] < port.words
+    ]
+    parts += [str(item) for item in mismatches.values()]
+    why = f"nothing moves for {patience} cycles"
+    if reason == "limit":
+        why = f"stopped after {end} cycles"
+    raise SimulationStopError(f"simulation: {why}; {', '.join(parts) or 'no output asked'}")
+
+
+def _words(port: Port, texts: Sequence[str], checked: bool) -> list[int]:
+    for number, text in enumerate(texts):
+        if "x" in text and not checked:
+            raise SimulationError(f"simulation: word {number} of {port.name} is undefined: {text}")
+    return [UNDEFINED if "x" in text else int(text, 16) for text in texts]

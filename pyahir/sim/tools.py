@@ -7,14 +7,16 @@ environment names another executable.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyahir.errors import PyahirError
 
-__all__ = ["ToolError", "require_tool", "run_tool"]
+__all__ = ["GhdlVersion", "ToolError", "ghdl_version", "require_tool", "run_tool"]
 
 _MOST_TEXT = 2000
 
@@ -52,3 +54,30 @@ def run_tool(command: Sequence[str], folder: Path, timeout: float | None = None)
     if done.returncode != 0:
         raise ToolError(f"{' '.join(command)} failed:\n{text[-_MOST_TEXT:]}")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class GhdlVersion:
+    """Which GHDL there is: ``backend`` is mcode, llvm or gcc, the kind of its code generator."""
+
+    path: str
+    version: str
+    backend: str
+
+    def __str__(self) -> str:
+        return f"GHDL {self.version} ({self.backend}), {self.path}"
+
+
+def ghdl_version() -> GhdlVersion:
+    """Ask the GHDL that ``require_tool`` finds for its version and its code generator."""
+    path = require_tool("ghdl")
+    text = run_tool([path, "--version"], Path.cwd(), timeout=20)
+    version = re.match(r"GHDL (\S+)", text)
+    backend = re.search(r"\b(mcode|llvm|gcc)\b.*(code generator|jit)", text, re.IGNORECASE)
+    backend = backend or re.search(r"\b(mcode|llvm|gcc)\b", text, re.IGNORECASE)
+    if version is None or backend is None:
+        raise ToolError(
+            f"{path} --version printed {text.splitlines()[:1]}; accepted: GHDL with mcode, llvm "
+            "or gcc; set PYAHIR_GHDL to its path"
+        )
+    return GhdlVersion(path, version[1], backend[1].lower())

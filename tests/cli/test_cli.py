@@ -97,7 +97,7 @@ def test_verify_in_hardware(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert (code, verdict.startswith("verify: PASSED: torch = ir = aa = ghdl: ")) == (0, True)
     assert re.fullmatch(
         r"ghdl: first frame after [\d,]+ cycles, weights loaded; "
-        r"then [\d,]+ a frame, [\d,]+ predicted",
+        r"then [\d,]+ a frame, [\d,]+ predicted; latency [\d,]+",
         timing,
     )
 

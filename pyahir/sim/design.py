@@ -1,0 +1,91 @@
+"""A network's design at its border: images to words of the input pipe, words back to codes.
+
+In: the manifest of a design. Out: words as the hardware takes them. The manifest says all that is
+needed: scale, zero point, layout, lanes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyahir.backends.aa.packing import pack_frames, unpack_frames
+from pyahir.data import check_images
+from pyahir.errors import DataError
+from pyahir.ir.eval import from_nchw, quantize, to_nchw
+from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
+
+__all__ = [
+    "codes_of_words",
+    "frame_words",
+    "image_codes",
+    "image_shape",
+    "output_codes",
+    "stream_type",
+    "words_of_codes",
+]
+
+
+def stream_type(row: Mapping[str, Any]) -> TensorType:
+    """Read the type of a stream from the manifest's description."""
+    try:
+        return TensorType(
+            shape=(1, *row["shape"]),
+            element=Int(8, signed=False),
+            layout=Layout(row["layout"]),
+            quantization=Affine(scale=row["scale"], zero_point=row["zero_point"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the manifest has no valid stream ({error}): compile again") from None
+
+
+def frame_words(row: Mapping[str, Any]) -> int:
+    """Count the words of one frame of a stream."""
+    return math.prod(row["shape"]) // int(row["lanes"])
+
+
+def image_shape(manifest: Mapping[str, Any]) -> tuple[int, ...]:
+    """Give the shape of one image as the model takes it: (C, H, W) or (I,)."""
+    return _model_shape(stream_type(manifest["input"]))
+
+
+def _model_shape(kind: TensorType) -> tuple[int, ...]:
+    return to_nchw(np.empty((1, *kind.shape[1:])), kind).shape[1:]
+
+
+def image_codes(manifest: Mapping[str, Any], images: Array, where: Path) -> Array:
+    """Give the codes of images (N, C, H, W): float32 is quantized, uint8 are codes already."""
+    source = stream_type(manifest["input"])
+    shape = _model_shape(source)
+    if images.dtype == np.uint8:
+        check_images(images.astype(np.float32), shape, str(where))
+        return from_nchw(images, source)
+    fused = manifest["made_from"].get("rule") != "pt2e"
+    return quantize(from_nchw(check_images(images, shape, str(where)), source), source, fused=fused)
+
+
+def output_codes(row: Mapping[str, Any], codes: Array, where: Path) -> Array:
+    """Give codes (N, C, H, W) of a stream, as ``codes_of_words`` gave them, in its own layout."""
+    kind = stream_type(row)
+    shape = _model_shape(kind)
+    if codes.dtype != np.uint8 or codes.shape[1:] != shape:
+        raise DataError(
+            f"{where}: the array is {codes.dtype} of shape {codes.shape}; accepted: uint8 codes of "
+            f"shape {('N', *shape)}"
+        )
+    return from_nchw(codes, kind)
+
+
+def words_of_codes(row: Mapping[str, Any], codes: Array) -> list[int]:
+    """Pack codes in the hardware's layout (N, H, W, C) or (N, I) into words of a stream."""
+    return pack_frames(codes, int(row["lanes"]))
+
+
+def codes_of_words(row: Mapping[str, Any], words: Sequence[int]) -> Array:
+    """Turn words of a stream into codes (N, C, H, W); words of an unfinished frame are left out."""
+    codes = unpack_frames(words, int(row["lanes"]), row["shape"])
+    return np.ascontiguousarray(to_nchw(codes, stream_type(row)))
