@@ -79,10 +79,30 @@ def model_options(command: Command) -> Command:
             ),
             click.option(
                 "--scheme",
-                type=click.Choice(["uint8"]),
+                type=click.Choice(["uint8", "posit8", "float16", "float32"]),
                 default="uint8",
                 show_default=True,
                 help="Number system of a float model's hardware.",
+            ),
+            click.option(
+                "--arith",
+                type=click.Choice(["f32", "f16", "quire"]),
+                help="posit8: what a layer computes in.  [default: f32]",
+            ),
+            click.option(
+                "--es",
+                type=click.Choice(["0", "1", "2"]),
+                help="posit8: exponent bits.  [default: 0]",
+            ),
+            click.option(
+                "--weights",
+                type=click.Choice(["posit8", "float"]),
+                help="posit8: how weights are stored.  [default: float]",
+            ),
+            click.option(
+                "--posit-scale",
+                type=click.Choice(["auto", "1"]),
+                help="posit8: a calibrated power of two per tensor, or none.  [default: auto]",
             ),
             click.option(
                 "--rounding",
@@ -294,6 +314,7 @@ def _open(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
     from pyahir.plan.folding import parse_folding
     from pyahir.plan.search import Options
     from pyahir.plan.target import target
+    from pyahir.quant.scheme import real_scheme
 
     foldings = read_plan(given["plan"]) if given.get("plan") else {}
     foldings |= dict(parse_folding(text) for text in given.get("folding") or ())
@@ -305,10 +326,19 @@ def _open(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
         quantized_engine=given["quantized_engine"],
     )
     calibration = _calibration(given["calibrate"], source)
+    es = given["es"]
+    real = real_scheme(
+        given["scheme"],
+        arith=given["arith"],
+        es=None if es is None else int(es),
+        weights=given["weights"],
+        scale=given["posit_scale"],
+    )
     options = CompileOptions(
         plan=plan,
         rounding=given["rounding"],
         observer=given["observer"],
+        real=real,
         calibration=calibration,
         dump_dir=given.get("dump_dir"),
         progress=tables.progress("calibrating") if calibration is not None else None,

@@ -32,8 +32,11 @@ from pyahir.plan.file import plan_text
 from pyahir.plan.plan import Plan
 from pyahir.plan.search import Options, make_plan
 from pyahir.quant.calibrate import calibrate
+from pyahir.quant.exponents import calibrate_exponents
 from pyahir.quant.observers import OBSERVERS
+from pyahir.quant.posit import quantize_real
 from pyahir.quant.quantize import quantize
+from pyahir.quant.scheme import RealScheme
 
 if TYPE_CHECKING:
     import torch
@@ -59,16 +62,26 @@ class CompileOptions:
     """How to quantize and what hardware to make.
 
     ``rounding``: ``exact`` keeps the exceptions that make a requantize equal to its source's float
-    rule everywhere, ``linear`` drops them. ``observer`` and ``calibration`` (float32 images) serve
-    float models only.
+    rule everywhere, ``linear`` drops them. ``observer``, ``calibration`` (float32 images) and
+    ``real``, the posit or float scheme that takes the place of uint8, serve float models only.
     """
 
     plan: Options = field(default_factory=Options)
     rounding: str = "exact"
     observer: str = "minmax"
+    real: RealScheme | None = None
     calibration: npt.NDArray[np.float32] | None = None
     dump_dir: Path | None = None
     progress: Progress | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a float model can be quantized: there are images, or none are needed."""
+        return self.calibration is not None or (self.real is not None and not self.real.calibrated)
+
+    @property
+    def scheme(self) -> str:
+        return "uint8" if self.real is None else str(self.real)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,19 +110,36 @@ class Compiled:
 def quantized_graph(source: SourceModel, options: CompileOptions) -> Graph:
     """Give the QUANTIZED graph of a model: imported, or quantized here from calibration data."""
     graph = source.graph
-    if graph.stage is Stage.FLOAT:
-        if options.calibration is None:
+    if graph.stage is Stage.QUANTIZED:
+        if options.real is not None:
             raise PyahirError(
-                f"{source.path or source.name}: a float model; give calibration images with "
-                "--calibrate data.npz (an array 'x'), and pyahir quantizes it"
+                f"{source.path or source.name}: is quantized to uint8 already; --scheme "
+                f"{options.real.scheme} takes a float model"
             )
-        check_images(options.calibration, source.input_shape, "the calibration data")
-        graph = Pipeline(SIMPLIFY).run(graph, dump_dir=options.dump_dir)
-        ranges = calibrate(
-            graph, options.calibration, OBSERVERS[options.observer], progress=options.progress
+        return graph
+    if not options.calibrated:
+        raise PyahirError(
+            f"{source.path or source.name}: a float model; give calibration images with "
+            "--calibrate data.npz (an array 'x'), and pyahir quantizes it"
         )
-        graph = quantize(graph, ranges)
-    return graph
+    if options.calibration is not None:
+        check_images(options.calibration, source.input_shape, "the calibration data")
+    graph = Pipeline(SIMPLIFY).run(graph, dump_dir=options.dump_dir)
+    return _quantized(graph, options)
+
+
+def _quantized(graph: Graph, options: CompileOptions) -> Graph:
+    images, real = options.calibration, options.real
+    if real is None:
+        assert images is not None
+        observer = OBSERVERS[options.observer]
+        return quantize(graph, calibrate(graph, images, observer, progress=options.progress))
+    if not real.calibrated:
+        return quantize_real(graph, real)
+    assert images is not None
+    return quantize_real(
+        graph, real, calibrate_exponents(graph, images, real.es, progress=options.progress)
+    )
 
 
 def rounded_graph(graph: Graph, options: CompileOptions) -> Graph:
@@ -193,6 +223,7 @@ def _recorded(options: CompileOptions) -> dict[str, Any]:
             name: [folding.pe, folding.simd, folding.requantizers, folding.whole]
             for name, folding in sorted(options.plan.foldings.items())
         },
+        "scheme": options.scheme,
         "rounding": options.rounding,
         "observer": options.observer if digest else None,
         "calibration_sha256": digest,

@@ -19,7 +19,8 @@ from pyahir.data import Images
 from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
-from pyahir.ir.types import Array, Int
+from pyahir.ir.ops import Encode
+from pyahir.ir.types import Affine, Array, Int, PowerOfTwo, TensorType
 from pyahir.sim.engine import FrameCycles, GhdlEngine
 
 if TYPE_CHECKING:
@@ -98,8 +99,12 @@ class Timing:
         }
 
 
-def run_torch(source: SourceModel, images: Images) -> Values:
-    """Run the model file itself in PyTorch."""
+def run_torch(source: SourceModel, images: Images, graph: Graph | None = None) -> Values:
+    """Run the model file itself in PyTorch, or a posit ``graph`` that was made of it."""
+    if graph is not None and isinstance(graph.inputs[0].type.quantization, PowerOfTwo):
+        from pyahir.frontend.positrun import run_real
+
+        return run_real(graph, images)
     if source.graph.stage is Stage.FLOAT:
         raise PyahirError(
             f"{source.path or source.name}: the engine torch has no integers for a float model; "
@@ -122,10 +127,26 @@ def run_ir(graph: Graph, codes: Array) -> Values:
     names = [
         item.name
         for item in (*graph.inputs, *graph.nodes)
-        if isinstance(item.type.element, Int) and item.type.quantization is not None
+        if _is_activation(graph, item.name, item.type)
     ]
     found = Evaluator(graph).run(codes, keep=names)
-    return {name: to_nchw(values, types[name]) for name, values in found.items()}
+    return {name: to_nchw(_bits(values), types[name]) for name, values in found.items()}
+
+
+def _is_activation(graph: Graph, name: str, kind: TensorType) -> bool:
+    """Tell the values that layers pass on from accumulators, which an encode reads."""
+    if isinstance(kind.element, Int):
+        return isinstance(kind.quantization, Affine)
+    readers = graph.users().get(name, ())
+    return kind.quantization is not None and not any(isinstance(n.op, Encode) for n in readers)
+
+
+def _bits(values: Array) -> Array:
+    """Give floats as their bit patterns, every NaN as the same one, so that == compares bits."""
+    if values.dtype.kind != "f":
+        return values
+    same = np.where(np.isnan(values), values.dtype.type(np.nan), values)
+    return same.view(f"u{values.dtype.itemsize}")
 
 
 def run_aa(

@@ -109,7 +109,7 @@ def _engine_values(
     folder: Path,
 ) -> tuple[Values, Timing | None]:
     if engine == "torch":
-        return run_torch(source, images), None
+        return run_torch(source, images, graph), None
     codes = input_codes(graph, images, source.engine)
     if engine == "ir":
         return run_ir(graph, codes), None
@@ -164,14 +164,17 @@ def evaluate(
                 f"torch ({what})", lambda m=model, o=output: m.run(images, keep=[o])[o], labels
             )
         )
-    if source.graph.stage is Stage.FLOAT and options.calibration is None:
+    if source.graph.stage is Stage.FLOAT and not options.calibrated:
         return rows
     graph = rounded_graph(quantized_graph(source, options), options)
     evaluator = Evaluator(graph)
     codes = input_codes(graph, images, source.engine)
+    kind = graph.types()[graph.outputs[0]]
     rows.append(
         _accuracy(
-            "pyahir (uint8 golden model)", lambda: evaluator.run(codes)[graph.outputs[0]], labels
+            f"pyahir ({options.scheme} golden model)",
+            lambda: dequantize(evaluator.run(codes)[graph.outputs[0]], kind),
+            labels,
         )
     )
     return rows

@@ -6,14 +6,11 @@ suite that cannot take a case yet says so in ``LIMITATIONS``; nothing is skipped
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pyahir.ir.builder import GraphBuilder
-from pyahir.ir.graph import Graph, Loc, Stage
 from pyahir.ir.ops import (
     AvgPool2d,
     BatchNorm,
@@ -26,49 +23,10 @@ from pyahir.ir.ops import (
     Relu,
     Requantize,
     SumPool2d,
-    WindowOp,
 )
-from pyahir.ir.types import Affine, Array, Float32, Int, Layout, TensorType
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Case:
-    """One op on a data operand of type ``x``, followed by ``constants``."""
-
-    name: str
-    op: Op
-    x: TensorType
-    constants: tuple[Array, ...] = ()
-    result: TensorType
-
-    @property
-    def quantized(self) -> bool:
-        return isinstance(self.x.element, Int)
-
-    @property
-    def seed(self) -> int:
-        return zlib.crc32(self.name.encode())
-
-    def graph(self) -> Graph:
-        """Give the graph that holds this op only."""
-        stage = Stage.QUANTIZED if self.quantized else Stage.FLOAT
-        builder = GraphBuilder("case", stage)
-        operands = [builder.input("x", self.x)]
-        operands += [builder.constant(f"c{i}", item) for i, item in enumerate(self.constants)]
-        loc = Loc(file="case.py", line=1, path=self.name)
-        return builder.finish([builder.node("y", self.op, operands, loc)])
-
-    def batch(self, count: int) -> Array:
-        """Give random values of the operand, the extremes of its type among them."""
-        rng = np.random.default_rng(self.seed)
-        shape = (count, *self.x.shape[1:])
-        if not isinstance(self.x.element, Int):
-            return rng.normal(0, 2, shape).astype(np.float32)
-        low, high = self.x.element.min, self.x.element.max
-        values = rng.integers(low, high + 1, shape)
-        flat = values.reshape(-1)
-        flat[:2] = (low, high)[: flat.size]
-        return values
+from pyahir.ir.types import Affine, Int, TensorType
+from tests.case import Case, acc, f32, i8, real, u8, window_case
+from tests.posit_cases import REALS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,32 +39,6 @@ class Limitation:
 
 
 LIMITATIONS: tuple[Limitation, ...] = ()
-
-
-def u8(*shape: int, zero_point: int = 0, scale: float = 0.0625) -> TensorType:
-    layout = Layout.NHWC if len(shape) == 4 else Layout.NC
-    affine = Affine(scale=scale, zero_point=zero_point)
-    return TensorType(shape=shape, element=Int(8, signed=False), layout=layout, quantization=affine)
-
-
-def f32(*shape: int) -> TensorType:
-    layout = Layout.NCHW if len(shape) == 4 else Layout.NC
-    return TensorType(shape=shape, element=Float32(), layout=layout)
-
-
-def acc(width: int, *shape: int) -> TensorType:
-    layout = Layout.NHWC if len(shape) == 4 else Layout.NC
-    return TensorType(shape=shape, element=Int(width), layout=layout)
-
-
-def i8(*shape: int, seed: int = 0) -> Array:
-    weight = np.random.default_rng(seed).integers(-127, 128, shape).astype(np.int8)
-    weight.reshape(-1)[:2] = (127, -127)[: weight.size]
-    return weight
-
-
-def real(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(0, 0.5, shape).astype(np.float32)
 
 
 def _conv(name: str, x: TensorType, out: tuple[int, int, int], **attributes: object) -> Case:
@@ -122,13 +54,6 @@ def _float_conv(name: str, x: TensorType, out: tuple[int, int, int], **attribute
     weight = real(out[0], x.channels // op.groups, *op.kernel_size, seed=out[0])
     constants = (weight, real(out[0], seed=1))
     return Case(name=f"conv2d-{name}", op=op, x=x, constants=constants, result=f32(1, *out))
-
-
-def _window(name: str, op: WindowOp, x: TensorType, height: int, width: int) -> Case:
-    result = replace(x, shape=x.with_spatial(x.channels, height, width))
-    if isinstance(op, SumPool2d):
-        result = acc(op.acc_width, *result.shape)
-    return Case(name=f"{op.mnemonic()}-{name}", op=op, x=x, result=result)
 
 
 def _requantize(name: str, x: TensorType, rows: Sequence[Sequence[int]], **given: int) -> Case:
@@ -289,48 +214,50 @@ ELEMENTWISE = (
 )
 
 POOLS = (
-    _window("k2", MaxPool2d(kernel_size=(2, 2), stride=(2, 2)), u8(1, 4, 6, 3), 2, 3),
-    _window(
+    window_case("k2", MaxPool2d(kernel_size=(2, 2), stride=(2, 2)), u8(1, 4, 6, 3), 2, 3),
+    window_case(
         "k3-padded",
         MaxPool2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1)),
         u8(1, 5, 6, 2, zero_point=200),
         3,
         3,
     ),
-    _window(
+    window_case(
         "asymmetric",
         MaxPool2d(kernel_size=(3, 2), stride=(1, 3), padding=(0, 2, 1, 0), dilation=(2, 1)),
         u8(1, 6, 7, 2, zero_point=9),
         4,
         3,
     ),
-    _window("one", MaxPool2d(kernel_size=(1, 1), stride=(3, 3)), u8(1, 7, 7, 1), 3, 3),
-    _window(
+    window_case("one", MaxPool2d(kernel_size=(1, 1), stride=(3, 3)), u8(1, 7, 7, 1), 3, 3),
+    window_case(
         "float",
         MaxPool2d(kernel_size=(2, 3), stride=(2, 1), padding=(1, 0, 1, 1)),
         f32(1, 2, 5, 4),
         3,
         4,
     ),
-    _window("k2", AvgPool2d(kernel_size=(2, 2), stride=(2, 2)), f32(1, 3, 4, 4), 2, 2),
-    _window(
+    window_case("k2", AvgPool2d(kernel_size=(2, 2), stride=(2, 2)), f32(1, 3, 4, 4), 2, 2),
+    window_case(
         "padded",
         AvgPool2d(kernel_size=(3, 2), stride=(2, 3), padding=(1, 1, 0, 1)),
         f32(1, 2, 5, 4),
         3,
         2,
     ),
-    _window(
+    window_case(
         "global", SumPool2d(kernel_size=(4, 5), acc_width=14), u8(1, 4, 5, 3, zero_point=128), 1, 1
     ),
-    _window(
+    window_case(
         "padded",
         SumPool2d(kernel_size=(3, 3), stride=(2, 1), padding=(1, 0, 1, 2), acc_width=13),
         u8(1, 6, 4, 2, zero_point=20),
         3,
         5,
     ),
-    _window("k1", SumPool2d(kernel_size=(1, 1), stride=(2, 2), acc_width=9), u8(1, 3, 3, 1), 2, 2),
+    window_case(
+        "k1", SumPool2d(kernel_size=(1, 1), stride=(2, 2), acc_width=9), u8(1, 3, 3, 1), 2, 2
+    ),
 )
 
 SHAPES = (
@@ -376,6 +303,7 @@ REQUANTIZES = (
     ),
 )
 
+
 CASES: tuple[Case, ...] = (
     *CONVOLUTIONS,
     *LINEARS,
@@ -383,6 +311,7 @@ CASES: tuple[Case, ...] = (
     *POOLS,
     *SHAPES,
     *REQUANTIZES,
+    *REALS,
 )
 
 

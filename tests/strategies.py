@@ -19,10 +19,12 @@ from pyahir.ir.types import (
     ArrayData,
     Bipolar,
     Element,
+    Float16,
     Float32,
     Int,
     Layout,
     Posit,
+    PowerOfTwo,
     TensorType,
 )
 
@@ -41,7 +43,7 @@ pairs = st.tuples(st.integers(1, 9), st.integers(1, 9))
 paddings = st.tuples(*(st.integers(0, 9) for _ in range(4)))
 integers = st.builds(Int, st.integers(1, 64), signed=st.booleans())
 elements: st.SearchStrategy[Element] = st.one_of(
-    st.just(Float32()), st.just(Bipolar()), integers,
+    st.just(Float32()), st.just(Float16()), st.just(Bipolar()), integers,
     st.builds(Posit, st.integers(2, 16), st.integers(0, 3)),
 )  # fmt: skip
 locs = st.builds(Loc, file=st.text(max_size=8), line=st.integers(0, 9999), path=st.text(max_size=8))
@@ -49,31 +51,36 @@ locs = st.builds(Loc, file=st.text(max_size=8), line=st.integers(0, 9999), path=
 
 @st.composite
 def types(draw: st.DrawFn, element: st.SearchStrategy[Element] = elements) -> TensorType:
-    """Draw a type of any layout; integers may have a quantization."""
+    """Draw a type of any layout; it may have a quantization that its element takes."""
     layout = draw(st.sampled_from(Layout))
     least = 0 if layout is Layout.PLAIN else 1
     rank = {Layout.NCHW: 4, Layout.NHWC: 4, Layout.NC: 2}.get(layout, draw(st.integers(0, 4)))
     kind = draw(element)
     affine = st.builds(Affine, scale=positive, zero_point=st.integers(-300, 300))
+    choices = st.none() | st.builds(PowerOfTwo, exponent=st.integers(-1000, 1000))
+    if isinstance(kind, Int):
+        choices |= affine
     return TensorType(
         shape=tuple(draw(st.integers(least, 3)) for _ in range(rank)),
         element=kind,
         layout=layout,
-        quantization=draw(st.none() | affine) if isinstance(kind, Int) else None,
+        quantization=None if isinstance(kind, Bipolar) else draw(choices),
     )
 
 
 @st.composite
 def constants(draw: st.DrawFn, name: str) -> Constant:
-    """Draw a constant of floats (any bits) or integers of any width."""
-    kind = draw(types(st.one_of(st.just(Float32()), integers)))
+    """Draw a constant of floats and posits (any bits) or integers of any width."""
+    posits = st.builds(Posit, st.integers(2, 8), st.integers(0, 2))
+    kind = draw(types(st.one_of(st.just(Float32()), st.just(Float16()), posits, integers)))
     dtype = np.dtype(storage_dtype(kind))
     if isinstance(kind.element, Int):
         one = st.integers(kind.element.min, kind.element.max)
         values = draw(st.lists(one, min_size=kind.size, max_size=kind.size))
         array = np.array(values, dtype)
     else:
-        raw = draw(st.binary(min_size=4 * kind.size, max_size=4 * kind.size))
+        size = dtype.itemsize * kind.size
+        raw = draw(st.binary(min_size=size, max_size=size))
         array = np.frombuffer(raw, dtype)
     return Constant(name=name, type=kind, data=ArrayData(array.reshape(kind.shape)))
 
@@ -104,6 +111,14 @@ def requantizes(draw: st.DrawFn) -> Op:
     )
 
 
+def real(op: type[Op], **more: st.SearchStrategy[object]) -> st.SearchStrategy[Op]:
+    floats = st.builds(op, arith=st.sampled_from(["f32", "f16"]), **more)
+    return floats | st.builds(op, arith=st.just("quire"), acc_width=st.integers(1, 140), **more)
+
+
+windows: dict[str, st.SearchStrategy[object]] = {
+    "kernel_size": pairs, "stride": pairs, "padding": paddings, "dilation": pairs,
+}  # fmt: skip
 width = st.integers(0, 70)
 OPS: dict[type[Op], st.SearchStrategy[Op]] = {
     ops.Conv2d: _window(ops.Conv2d, groups=st.integers(1, 9), acc_width=width),
@@ -116,6 +131,12 @@ OPS: dict[type[Op], st.SearchStrategy[Op]] = {
     ops.SumPool2d: _window(ops.SumPool2d, acc_width=width),
     ops.Flatten: st.builds(ops.Flatten),
     ops.Requantize: requantizes(),
+    ops.RealConv2d: real(ops.RealConv2d, groups=st.integers(1, 9), **windows),
+    ops.RealLinear: real(ops.RealLinear, spatial=pairs),
+    ops.RealAvgPool2d: real(ops.RealAvgPool2d, **windows),
+    ops.Encode: st.builds(
+        ops.Encode, es=st.integers(0, 2), exponent=st.integers(-999, 999), relu=st.booleans()
+    ),
 }
 
 

@@ -24,7 +24,7 @@ from pyahir.frontend.shapes import Shape, text
 from pyahir.frontend.torchrun import as_array, engine
 from pyahir.frontend.torchscript import Imported
 from pyahir.ir.graph import Graph, Loc
-from pyahir.ir.types import Affine, Array, Float32, Layout, TensorType
+from pyahir.ir.types import Array, Float32, Layout, Quantization, TensorType
 
 __all__ = ["ProgramRunner", "import_program"]
 
@@ -53,7 +53,7 @@ class ProgramRunner:
 
     module: GraphModule
     sources: dict[str, str]
-    codes: dict[str, Affine | None]
+    codes: dict[str, Quantization | None]
     batched: bool
 
     def run(self, x: npt.NDArray[np.float32], keep: Collection[str]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pyahir.errors import ImportModelError
-from pyahir.ir.types import Affine, Array
+from pyahir.ir.types import Array, Quantization
 
 __all__ = ["ENGINES", "as_array", "engine", "quiet"]
 
@@ -56,7 +56,7 @@ def engine(name: str | None = None) -> Iterator[None]:
         torch.backends.quantized.engine = before
 
 
-def as_array(tensor: torch.Tensor, quantization: Affine | None) -> Array:
+def as_array(tensor: torch.Tensor, quantization: Quantization | None) -> Array:
     """Give a value as the graph has it: uint8 codes, or float32 without a ``quantization``."""
     if tensor.is_quantized:
         return tensor.int_repr().numpy()

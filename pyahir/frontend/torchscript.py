@@ -26,7 +26,7 @@ from pyahir.frontend.shapes import Shape
 from pyahir.frontend.torchrun import ENGINES, as_array, engine, quiet
 from pyahir.frontend.walker import Record, Script, WalkError, walk
 from pyahir.ir.graph import Graph
-from pyahir.ir.types import Affine, Array
+from pyahir.ir.types import Array, Quantization
 
 __all__ = ["Imported", "ScriptRunner", "import_script"]
 
@@ -42,7 +42,7 @@ class ScriptRunner:
     script: Script
     engine: str
     sources: dict[str, int]
-    codes: dict[str, Affine | None]
+    codes: dict[str, Quantization | None]
     operations: tuple[str, ...]
     batched: bool
 

@@ -9,7 +9,16 @@ import numpy as np
 
 from pyahir.ir.graph import Constant, Graph, Input, Loc, Node, Stage, unique_name
 from pyahir.ir.ops import Op
-from pyahir.ir.types import Array, ArrayData, Element, Float32, Int, TensorType
+from pyahir.ir.types import (
+    Array,
+    ArrayData,
+    Element,
+    Float16,
+    Float32,
+    Int,
+    PowerOfTwo,
+    TensorType,
+)
 
 __all__ = ["GraphBuilder"]
 
@@ -31,14 +40,22 @@ class GraphBuilder:
         self.types[name] = kind
         return name
 
-    def constant(self, name: str, array: Array, element: Element | None = None) -> str:
+    def constant(
+        self,
+        name: str,
+        array: Array,
+        element: Element | None = None,
+        quantization: PowerOfTwo | None = None,
+    ) -> str:
         """Add a constant; the element type follows the array's type unless it is given."""
         name = unique_name(name, self.types)
         if element is None:
             element = _element(array)
         if isinstance(element, Float32):
             array = array.astype(np.float32)
-        kind = TensorType(shape=array.shape, element=element)
+        elif isinstance(element, Float16):
+            array = array.astype(np.float16)
+        kind = TensorType(shape=array.shape, element=element, quantization=quantization)
         self.constants.append(Constant(name=name, type=kind, data=ArrayData(array)))
         self.types[name] = kind
         return name

@@ -30,7 +30,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
 
 class Stage(Enum):
-    """FLOAT: real numbers, NCHW. QUANTIZED: integers only, NHWC."""
+    """FLOAT: real numbers, NCHW. QUANTIZED: integers, posits, floats with an order, NHWC."""
 
     FLOAT = "float"
     QUANTIZED = "quantized"

@@ -14,16 +14,19 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from pyahir.errors import PyahirError
 from pyahir.ir import ops
 from pyahir.ir.graph import Constant, Graph, Input, Loc, Node, Stage
-from pyahir.ir.printer import storage_dtype
+from pyahir.ir.printer import storable, storage_dtype
 from pyahir.ir.types import (
     Affine,
     ArrayData,
     Bipolar,
     Element,
+    Float16,
     Float32,
     Int,
     Layout,
     Posit,
+    PowerOfTwo,
+    Quantization,
     TensorType,
 )
 
@@ -101,8 +104,10 @@ class _Builder:
     def constant(self, tree: Tree[Token]) -> Constant:
         name, kind_tree, data = tree.children
         kind = self.type(kind_tree)
-        if not isinstance(kind.element, Float32 | Int):
-            raise self.fail(tree, f"no constants of {kind.element}; accepted: f32, iN, uN")
+        if not storable(kind.element):
+            raise self.fail(
+                tree, f"no constants of {kind.element}; accepted: f32, f16, iN, uN, posit8_N"
+            )
         try:
             raw = bytes.fromhex(json.loads(str(data)))
         except ValueError:
@@ -147,6 +152,10 @@ class _Builder:
                 return tuple(self.value(item) for item in tree.children)
             case "string":
                 return json.loads(str(tree.children[0]))
+            case "true":
+                return True
+            case "false":
+                return False
             case "inf":
                 return float("inf")
             case "minus_inf":
@@ -164,22 +173,30 @@ class _Builder:
 
     def checked_type(self, tree: Tree[Token]) -> TensorType:
         shape, element, *rest = tree.children
-        layout, affine = Layout.PLAIN, None
+        layout = Layout.PLAIN
+        quantization: Quantization | None = None
         for part in rest:
             if isinstance(part, Tree) and part.data == "layout":
                 layout = self.layout(part)
             if isinstance(part, Tree) and part.data == "affine":
                 scale, zero_point = part.children
-                if not re.fullmatch(r"[+-]?\d+", str(zero_point)):
-                    raise self.fail(part, f"the zero point is an integer, not {zero_point}")
-                affine = Affine(scale=float(str(scale)), zero_point=int(str(zero_point)))
+                whole = self.integer(part, zero_point, "zero point")
+                quantization = Affine(scale=float(str(scale)), zero_point=whole)
+            if isinstance(part, Tree) and part.data == "pow2":
+                exponent = self.integer(part, part.children[0], "exponent")
+                quantization = PowerOfTwo(exponent=exponent)
         sizes = tuple(int(size) for size in str(shape).split("x") if size != "scalar")
         return TensorType(
             shape=sizes,
             element=self.element(tree, str(element)),
             layout=layout,
-            quantization=affine,
+            quantization=quantization,
         )
+
+    def integer(self, tree: Tree[Token], token: Tree[Token] | Token, what: str) -> int:
+        if not re.fullmatch(r"[+-]?\d+", str(token)):
+            raise self.fail(tree, f"the {what} is an integer, not {token}")
+        return int(str(token))
 
     def layout(self, tree: Tree[Token]) -> Layout:
         text = str(tree.children[0])
@@ -190,10 +207,14 @@ class _Builder:
     def element(self, tree: Tree[Token], text: str) -> Element:
         if text == "f32":
             return Float32()
+        if text == "f16":
+            return Float16()
         if text == "bipolar":
             return Bipolar()
         if match := re.fullmatch(r"posit(\d+)_(\d+)", text):
             return Posit(int(match[1]), int(match[2]))
         if match := re.fullmatch(r"([iu])(\d+)", text):
             return Int(int(match[2]), signed=match[1] == "i")
-        raise self.fail(tree, f"no element type {text!r}; accepted: f32, iN, uN, posit8_N, bipolar")
+        raise self.fail(
+            tree, f"no element type {text!r}; accepted: f32, f16, iN, uN, posit8_N, bipolar"
+        )

@@ -6,15 +6,30 @@ import json
 
 from pyahir.ir.graph import Constant, Graph, Loc, Node
 from pyahir.ir.ops import Op
-from pyahir.ir.types import Float32, Int, TensorType
+from pyahir.ir.types import Element, Float16, Float32, Int, Posit, TensorType
 
-__all__ = ["node_text", "storage_dtype", "to_text"]
+__all__ = ["node_text", "storable", "storage_dtype", "to_text"]
+
+
+def storable(element: Element) -> bool:
+    """Tell whether there are constants of ``element``."""
+    match element:
+        case Int():
+            return element.width <= 64
+        case Posit():
+            return element.width <= 8
+        case _:
+            return isinstance(element, Float16 | Float32)
 
 
 def storage_dtype(kind: TensorType) -> str:
     """Name the little-endian NumPy type in which a constant of ``kind`` is written."""
     if isinstance(kind.element, Float32):
         return "<f4"
+    if isinstance(kind.element, Float16):
+        return "<f2"
+    if isinstance(kind.element, Posit):
+        return "<u1"
     assert isinstance(kind.element, Int), f"no constants of {kind.element}"
     size = next(size for size in (1, 2, 4, 8) if size * 8 >= kind.element.width)
     return f"<{'i' if kind.element.signed else 'u'}{size}"
@@ -48,6 +63,8 @@ def _attribute(value: object) -> str:
     match value:
         case tuple():
             return f"[{', '.join(_attribute(item) for item in value)}]"  # type: ignore[misc]  # elements are checked by the recursive call
+        case bool():
+            return str(value).lower()
         case int() | float():
             return repr(value)
         case str():

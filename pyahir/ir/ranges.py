@@ -8,10 +8,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pyahir.ir.ops import Conv2d, Linear, Op, SumPool2d
-from pyahir.ir.types import Array, Int, TensorType
+from pyahir.ir.ops import Conv2d, Linear, Op, RealAvgPool2d, SumPool2d
+from pyahir.ir.posit import decode_integers, fraction_bits
+from pyahir.ir.types import Array, Element, Int, Posit, TensorType
 
-__all__ = ["Bounds", "accumulator_bounds", "magnitude_bound", "signed_width"]
+__all__ = [
+    "Bounds",
+    "accumulator_bounds",
+    "magnitude_bound",
+    "quire_bound",
+    "quire_weight",
+    "signed_width",
+]
 
 Int64 = npt.NDArray[np.int64]
 Bounds = tuple[Int64, Int64]
@@ -47,6 +55,30 @@ def magnitude_bound(x: TensorType, weight: Array) -> int:
     low, high = centered_range(x)
     rows = np.abs(weight.reshape(weight.shape[0], -1).astype(np.int64))
     return max(-low, high) * int(rows.sum(axis=1).max())
+
+
+def quire_weight(weight: Array, element: Element) -> Int64:
+    """Give the weights of a quire as the integers that it multiplies by."""
+    if isinstance(element, Posit):
+        return decode_integers(weight.astype(np.uint8), element.es)
+    return weight.astype(np.int64)
+
+
+def quire_bound(op: Op, x: TensorType, weight: Int64 | None, bias: Array | None) -> int:
+    """Bound the magnitude of every sum of a quire, bias included, over all posits of ``x``.
+
+    ``weight`` is that of ``quire_weight``, and None for a RealAvgPool2d.
+    """
+    assert isinstance(x.element, Posit)
+    largest = 1 << (2 * fraction_bits(x.element.es))  # maxpos in units of minpos
+    if isinstance(op, RealAvgPool2d):
+        return largest * op.taps * op.integer_factor()[0]
+    assert weight is not None
+    assert bias is not None
+    rows = np.abs(weight).reshape(weight.shape[0], -1).tolist()
+    return max(
+        largest * sum(row) + abs(term) for row, term in zip(rows, bias.tolist(), strict=True)
+    )
 
 
 def signed_width(low: int, high: int) -> int:

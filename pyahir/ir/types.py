@@ -20,14 +20,18 @@ __all__ = [
     "ArrayData",
     "Bipolar",
     "Element",
+    "Float16",
     "Float32",
     "Int",
     "Layout",
     "Posit",
+    "PowerOfTwo",
+    "Quantization",
     "TensorType",
 ]
 
 Array = npt.NDArray[np.generic]
+MOST_EXPONENT = 1000  # the scale and its inverse are finite float64 numbers
 
 
 class Layout(Enum):
@@ -49,6 +53,14 @@ class Float32:
 
     def __str__(self) -> str:
         return "f32"
+
+
+@dataclass(frozen=True, slots=True)
+class Float16:
+    """IEEE-754 binary16."""
+
+    def __str__(self) -> str:
+        return "f16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,7 @@ class Bipolar:
         return "bipolar"
 
 
-Element = Float32 | Int | Posit | Bipolar
+Element = Float32 | Float16 | Int | Posit | Bipolar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +128,41 @@ class Affine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOfTwo:
+    """``real = 2**exponent * number``, per tensor: posits, floats and fixed-point integers.
+
+    A float that has one belongs to a QUANTIZED graph: its arithmetic has a fixed order.
+    """
+
+    exponent: int
+
+    def __post_init__(self) -> None:
+        if abs(self.exponent) > MOST_EXPONENT:
+            raise ValueError(f"an exponent is at most {MOST_EXPONENT}, not {self.exponent}")
+
+    @property
+    def scale(self) -> float:
+        return math.ldexp(1.0, self.exponent)
+
+    @property
+    def zero_point(self) -> int:
+        return 0
+
+    def __str__(self) -> str:
+        return f"pow2({self.exponent})"
+
+
+Quantization = Affine | PowerOfTwo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorType:
-    """Shape, element type, layout and (for integers) quantization. Axis 0 is the batch: size 1."""
+    """Shape, element type, layout and quantization. Axis 0 is the batch: size 1."""
 
     shape: tuple[int, ...]
     element: Element
     layout: Layout = Layout.PLAIN
-    quantization: Affine | None = None
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         least = 0 if self.layout is Layout.PLAIN else 1  # a table may be empty, a tensor not
@@ -131,8 +171,10 @@ class TensorType:
         rank = {Layout.NCHW: 4, Layout.NHWC: 4, Layout.NC: 2}.get(self.layout)
         if rank is not None and rank != len(self.shape):
             raise ValueError(f"layout {self.layout.value} has rank {rank}, the shape {self.shape}")
-        if self.quantization is not None and not isinstance(self.element, Int):
+        if isinstance(self.quantization, Affine) and not isinstance(self.element, Int):
             raise ValueError(f"{self.element} takes no affine quantization")
+        if isinstance(self.quantization, PowerOfTwo) and isinstance(self.element, Bipolar):
+            raise ValueError(f"{self.element} takes no scale")
 
     @property
     def channels(self) -> int:

@@ -11,10 +11,30 @@ from collections.abc import Iterator
 import numpy as np
 
 from pyahir.ir.graph import NAME, Constant, Graph, Node, Stage
-from pyahir.ir.ops import BatchNorm, Conv2d, InferError, Linear, Requantize, SumPool2d
+from pyahir.ir.ops import (
+    BatchNorm,
+    Conv2d,
+    InferError,
+    Linear,
+    RealAvgPool2d,
+    RealConv2d,
+    RealLinear,
+    Requantize,
+    SumPool2d,
+)
+from pyahir.ir.posit import NAR, decode
 from pyahir.ir.printer import node_text
-from pyahir.ir.ranges import accumulator_bounds
-from pyahir.ir.types import Array, Float32, Int, Layout, TensorType
+from pyahir.ir.ranges import accumulator_bounds, quire_bound, quire_weight
+from pyahir.ir.types import (
+    Array,
+    Float16,
+    Float32,
+    Int,
+    Layout,
+    Posit,
+    PowerOfTwo,
+    TensorType,
+)
 
 __all__ = ["VerifyError", "verify"]
 
@@ -104,7 +124,7 @@ def _stage(graph: Graph, broken: set[int | None]) -> Iterator[Violation]:
         yield from ((None, f"{item.name}: {text}") for text in _fits(graph.stage, item.type))
     for constant in graph.constants:
         yield from ((None, f"{constant.name}: {text}") for text in _constant(constant))
-        if graph.stage is Stage.QUANTIZED and isinstance(constant.type.element, Float32):
+        if graph.stage is Stage.QUANTIZED and _plain(constant.type):
             yield None, f"{constant.name}: a float32 constant in a quantized graph"
     constants = graph.constant_map()
     types = graph.types()
@@ -116,10 +136,19 @@ def _stage(graph: Graph, broken: set[int | None]) -> Iterator[Violation]:
             yield from ((where, text) for text in _ranges(node, constants, types))
 
 
+def _plain(kind: TensorType) -> bool:
+    """Tell whether ``kind`` is of the FLOAT stage: a float whose arithmetic has no fixed order."""
+    return isinstance(kind.element, Float32) and kind.quantization is None
+
+
 def _fits(stage: Stage, kind: TensorType) -> Iterator[str]:
     layouts = (Layout.NCHW, Layout.NC) if stage is Stage.FLOAT else (Layout.NHWC, Layout.NC)
-    if isinstance(kind.element, Float32) != (stage is Stage.FLOAT):
-        yield f"an element of {kind.element} in a {stage.value} graph"
+    if _plain(kind) != (stage is Stage.FLOAT):
+        scale = f" {kind.quantization}" if isinstance(kind.quantization, PowerOfTwo) else ""
+        yield f"an element of {kind.element}{scale} in a {stage.value} graph"
+    scaled = isinstance(kind.quantization, PowerOfTwo)
+    if isinstance(kind.element, Float16 | Posit) and not scaled:
+        yield f"an element of {kind.element} without a power-of-two scale"
     if kind.layout not in layouts:
         yield f"layout {kind.layout.value} in a {stage.value} graph"
     if kind.shape[0] != 1:
@@ -133,6 +162,12 @@ def _constant(constant: Constant) -> Iterator[str]:
     if isinstance(kind.element, Float32):
         if array.dtype != np.float32 or not np.isfinite(array).all():
             yield "a float32 constant holds finite float32 numbers"
+    elif isinstance(kind.element, Float16):
+        if array.dtype != np.float16 or not np.isfinite(array).all():
+            yield "a float16 constant holds finite float16 numbers"
+    elif isinstance(kind.element, Posit):
+        if array.dtype != np.uint8 or np.any(array == NAR):
+            yield "a posit constant holds codes of numbers, as uint8"
     elif isinstance(kind.element, Int):
         if array.dtype.kind not in "iu":
             yield f"an integer constant holds integers, not {array.dtype}"
@@ -153,6 +188,8 @@ def _ranges(
             yield (
                 f"{node.name}: sums from {low.min()} to {high.max()} overflow {node.type.element}"
             )
+    if isinstance(node.op, RealConv2d | RealLinear | RealAvgPool2d):
+        yield from _real_ranges(node, constants, types)
     if isinstance(node.op, Requantize) and all(name in constants for name in node.inputs[1:]):
         multiplier, offset, exceptions = (constants[name].array for name in node.inputs[1:])
         acc = types[node.inputs[0]].element
@@ -166,6 +203,36 @@ def _ranges(
         channels = {row[0] for row in keys}
         if not channels <= set(range(len(multiplier))):
             yield f"{node.name}: an exception of a channel that does not exist"
+
+
+def _real_ranges(
+    node: Node, constants: dict[str, Constant], types: dict[str, TensorType]
+) -> Iterator[str]:
+    assert isinstance(node.op, RealConv2d | RealLinear | RealAvgPool2d)
+    if not all(name in constants for name in node.inputs[1:]):
+        yield f"{node.name}: weight and bias are constants"
+        return
+    if not isinstance(node.type.element, Int):
+        weights = [constants[name] for name in node.inputs[1:2]]
+        if isinstance(node.type.element, Float16) and any(map(_overflows, weights)):
+            yield f"{node.name}: a weight is infinite in binary16"
+        return
+    weight, bias = None, None
+    if not isinstance(node.op, RealAvgPool2d):
+        stored = constants[node.inputs[1]]
+        weight = quire_weight(stored.array, stored.type.element)
+        bias = constants[node.inputs[2]].array
+    bound = quire_bound(node.op, types[node.inputs[0]], weight, bias)
+    if bound > node.type.element.max:  # so the least integer, NaR, is no sum
+        yield f"{node.name}: sums up to {bound} overflow {node.type.element}"
+
+
+def _overflows(weight: Constant) -> bool:
+    """Tell whether a posit among the weights is too large for binary16."""
+    element = weight.type.element
+    if not isinstance(element, Posit):
+        return False
+    return bool(np.isinf(decode(weight.array.astype(np.uint8), element.es, np.float16)).any())
 
 
 def _magnitude(array: Array) -> int:

@@ -17,7 +17,7 @@ from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph, Loc, Node, Stage
 from pyahir.ir.ops import Clamp, Conv2d, Flatten, Linear, MaxPool2d, Relu, Requantize, SumPool2d
 from pyahir.ir.ops.window import WindowOp
-from pyahir.ir.types import Int, TensorType
+from pyahir.ir.types import Int, PowerOfTwo, TensorType
 
 __all__ = ["Layer", "LayerKind", "Rescale", "chain", "layers_of"]
 
@@ -110,6 +110,12 @@ class Layer:
 def chain(graph: Graph) -> tuple[Node, ...]:
     """Check that the graph is one chain from one input to one output, and give its nodes."""
     assert graph.stage is Stage.QUANTIZED, "the plan is made of a quantized graph"
+    for node in graph.nodes:
+        if isinstance(node.type.quantization, PowerOfTwo):
+            raise PlanError(
+                f"{node.loc} {node.name}: posit layers have no hardware yet, nor have float ones; "
+                "run them with --engine ir, or compile --scheme uint8"
+            )
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise PlanError(
             f"{graph.name}: {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "

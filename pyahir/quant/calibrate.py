@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from pyahir.ir.ops import AvgPool2d, Clamp, Conv2d, Linear, Relu
 from pyahir.ir.types import Array, TensorType
 from pyahir.quant.observers import Observer, Range
 
-__all__ = ["Ranges", "calibrate", "calibrated_names", "fused_clamps"]
+__all__ = ["Ranges", "calibrate", "calibrated_names", "fused_clamps", "watch"]
 
 Ranges = Mapping[str, Range]
 BATCH = 32
@@ -49,10 +50,13 @@ def calibrated_names(graph: Graph) -> tuple[str, ...]:
     return tuple(names)
 
 
-class _Watch:
+Watcher = TypeVar("Watcher", bound=Observer)
+
+
+class _Watch(Generic[Watcher]):
     """The listener: one observer for each value."""
 
-    def __init__(self, names: tuple[str, ...], factory: Callable[[], Observer], where: str) -> None:
+    def __init__(self, names: tuple[str, ...], factory: Callable[[], Watcher], where: str) -> None:
         self.where = where
         self.observers = {name: factory() for name in names}
 
@@ -78,7 +82,20 @@ def calibrate(
     progress: Callable[[int, int], None] | None = None,
     where: str = "the calibration data",
 ) -> Ranges:
-    """Give the range of each value that ``quantize`` needs, over ``images`` (N, C, H, W).
+    """Give the range of each value that ``quantize`` needs, over ``images`` (N, C, H, W)."""
+    seen = watch(graph, images, factory, progress=progress, where=where)
+    return MappingProxyType({name: item.range() for name, item in seen.items()})
+
+
+def watch(
+    graph: Graph,
+    images: npt.NDArray[np.float32],
+    factory: Callable[[], Watcher],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    where: str = "the calibration data",
+) -> Mapping[str, Watcher]:
+    """Give an observer of each calibrated value that has seen ``images`` (N, C, H, W).
 
     ``factory`` makes an observer; ``progress`` is called with the images done and in all.
     ``where`` names the array in messages.
@@ -86,10 +103,10 @@ def calibrate(
     assert graph.stage is Stage.FLOAT, "calibration watches real numbers"
     assert len(graph.inputs) == 1, "a model takes one tensor"
     images = check_images(images, graph.inputs[0].type.shape[1:], where)
-    evaluator, watch = Evaluator(graph), _Watch(calibrated_names(graph), factory, where)
+    evaluator, found = Evaluator(graph), _Watch(calibrated_names(graph), factory, where)
     for start in range(0, len(images), BATCH):
         with np.errstate(over="ignore", invalid="ignore"):  # the listener reports it
-            evaluator.run(images[start : start + BATCH], keep=(), listeners=(watch,))
+            evaluator.run(images[start : start + BATCH], keep=(), listeners=(found,))
         if progress is not None:
             progress(min(start + BATCH, len(images)), len(images))
-    return MappingProxyType({name: item.range() for name, item in watch.observers.items()})
+    return found.observers

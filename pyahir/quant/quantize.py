@@ -150,7 +150,7 @@ def weight_scales(weight: Float64, bias: Float64, input_scale: float) -> Float64
 
 
 def _affine(kind: TensorType) -> Affine:
-    assert kind.quantization is not None
+    assert isinstance(kind.quantization, Affine)
     return kind.quantization
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lenet"
-MODULES = ("data", "model", "train", "quantize")
+MODULES = ("data", "model", "train", "quantize", "posit")
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +205,34 @@ def train(lenet, digits):
 
 def invoke(command, *arguments: object) -> Result:
     return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def test_posit_rows_stay_near_the_float_model(lenet, digits, trained) -> None:
+    train, test = digits
+    source = lenet.posit.from_module(trained.eval(), torch.zeros(1, 1, 28, 28))
+    rows = dict(lenet.posit.choices("posit8"))
+    assert len(rows) == 3 + 18
+    chosen = ("float32", "posit<8,0>, quire, scale auto", "posit<8,2>, f32, scale auto")
+    correct = [
+        lenet.posit.measure(source, rows[name], train.take(64), test.take(200))[0]
+        for name in chosen
+    ]
+    assert correct[0] > 150
+    assert max(correct) - min(correct) <= 4
+
+
+def test_posit_needs_a_trained_model(lenet, tmp_path) -> None:
+    result = CliRunner().invoke(lenet.posit.main, ["-o", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: {tmp_path / 'lenet_float.pth'} does not exist; run train.py -o {tmp_path} first\n"
+    )
+
+
+def test_posit_prints_a_row_for_each_choice(lenet, trained, tmp_path) -> None:
+    torch.save(trained.state_dict(), tmp_path / "lenet_float.pth")
+    result = CliRunner().invoke(lenet.posit.main, ["-o", str(tmp_path), "--limit", "4"])
+    assert result.exit_code == 0
+    for name, _ in lenet.posit.choices("float"):
+        assert name in result.output
+    assert all(figure in result.output for figure in lenet.posit.PUBLISHED.values())

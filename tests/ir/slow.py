@@ -16,16 +16,21 @@ from pyahir.ir.ops import (
     BatchNorm,
     Clamp,
     Conv2d,
+    Encode,
     Flatten,
     Linear,
     MaxPool2d,
     Op,
+    RealAvgPool2d,
+    RealConv2d,
+    RealLinear,
     Relu,
     Requantize,
     SumPool2d,
     WindowOp,
 )
-from pyahir.ir.types import Array, Layout, TensorType
+from pyahir.ir.types import Array, Layout, Posit, PowerOfTwo, TensorType
+from tests.ir import slow_posit
 
 
 def _window(
@@ -102,13 +107,19 @@ def relu(
     op: Relu, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
 ) -> Array:
     del op, constants, result
+    if isinstance(x.quantization, PowerOfTwo):
+        return slow_posit.relu(x, batch)
     return np.where(batch < x.zero_point, x.zero_point, batch)
 
 
 def clamp(
     op: Clamp, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
 ) -> Array:
-    del x, constants, result
+    del constants, result
+    if isinstance(x.element, Posit):
+        ordered = np.where(batch >= 128, batch.astype(np.int64) - 256, batch)
+        limited = np.array([min(max(code, op.minimum), op.maximum) for code in ordered.ravel()])
+        return np.where(ordered == -128, 128, limited.reshape(batch.shape) % 256)
     return np.where(batch < op.minimum, op.minimum, np.where(batch > op.maximum, op.maximum, batch))
 
 
@@ -121,7 +132,11 @@ def pool(
         for i, j, taps in _window(op, x, result):
             values = [_at(batch, x.layout, c, row, column) for _, _, row, column in taps]
             place = _at(out, result.layout, c, i, j)
-            if isinstance(op, MaxPool2d):
+            if isinstance(op, MaxPool2d) and isinstance(x.element, Posit):
+                place[:] = (
+                    np.max([(value.astype(np.int64) + 128) % 256 for value in values], axis=0) + 128
+                ) % 256
+            elif isinstance(op, MaxPool2d):
                 place[:] = np.max(values, axis=0)
             else:
                 place[:] = sum(value - x.zero_point for value in values)
@@ -173,4 +188,8 @@ RULES: dict[type[Op], Callable[..., Array]] = {
     SumPool2d: pool,
     Flatten: flatten,
     Requantize: requantize,
+    RealConv2d: slow_posit.real_conv2d,
+    RealLinear: slow_posit.real_linear,
+    RealAvgPool2d: slow_posit.real_avg_pool2d,
+    Encode: slow_posit.encode,
 }

@@ -32,11 +32,16 @@ def test_an_op_is_its_definition(case: Case) -> None:
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", [item for item in CASES if item.quantized], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [item for item in CASES if isinstance(item.result.element, Int)], ids=lambda c: c.name
+)
 def test_results_have_the_integer_type_of_the_graph(case: Case) -> None:
     element = case.result.element
     assert isinstance(element, Int)
     actual = Evaluator(case.graph()).run(case.batch(1))["y"]
+    if element.width > 64:
+        assert {type(item) for item in actual.ravel().tolist()} == {int}
+        return
     assert actual.dtype.kind == ("i" if element.signed else "u")
     assert 8 * actual.dtype.itemsize >= element.width
 

@@ -6,7 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.ir.eval.core import integer_dtype
-from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
+from pyahir.ir.posit import decode, encode
+from pyahir.ir.types import (
+    Affine,
+    Array,
+    Float16,
+    Float32,
+    Int,
+    Layout,
+    Posit,
+    PowerOfTwo,
+    TensorType,
+)
 
 __all__ = ["dequantize", "from_nchw", "fused_multiply_add", "quantize", "to_nchw"]
 
@@ -16,8 +27,11 @@ def quantize(real: Array, kind: TensorType, *, fused: bool = True) -> Array:
 
     ``fused``: ``clamp(rne(fma(x, 1/scale, zero_point)))``, torch 2.13's quantize_per_tensor;
     otherwise ``clamp(rne(x * (1/scale)) + zero_point)``, its quantized_decomposed op. ``real`` is
-    (N, ...) in the layout of ``kind``; NaN is not accepted.
+    (N, ...) in the layout of ``kind``; NaN is not accepted. Posits and floats are ``x`` divided by
+    the power of two and rounded to nearest even.
     """
+    if isinstance(kind.quantization, PowerOfTwo):
+        return _scaled(real.astype(np.float32), kind, -kind.quantization.exponent)
     assert isinstance(kind.element, Int)
     assert kind.quantization is not None
     x = real.astype(np.float32)
@@ -30,6 +44,16 @@ def quantize(real: Array, kind: TensorType, *, fused: bool = True) -> Array:
             rounded = np.rint(x * factor) + zero_point
     code = np.clip(rounded.astype(np.float64), kind.element.min, kind.element.max)
     return code.astype(integer_dtype(kind.element))
+
+
+def _scaled(real: npt.NDArray[np.float32], kind: TensorType, shift: int) -> Array:
+    """Give ``real * 2**shift``, rounded once, as posits or floats; a zero is +0."""
+    if isinstance(kind.element, Posit):
+        return encode(real, kind.element.es, shift)
+    assert isinstance(kind.element, Float16 | Float32)
+    dtype = np.float16 if isinstance(kind.element, Float16) else np.float32
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(real.astype(np.float64), shift).astype(dtype) + dtype(0)
 
 
 def inverse(quantization: Affine) -> np.float32:
@@ -59,7 +83,16 @@ def fused_multiply_add(x: Real, factor: Real, term: Real) -> npt.NDArray[np.floa
 
 
 def dequantize(codes: Array, kind: TensorType) -> npt.NDArray[np.float32]:
-    """``scale * (q - zero_point)`` in float32."""
+    """``scale * (q - zero_point)`` in float32; posits decoded; floats, or their bit patterns."""
+    if isinstance(kind.quantization, PowerOfTwo):
+        exact = codes
+        if isinstance(kind.element, Float16 | Float32) and codes.dtype.kind == "u":
+            exact = codes.view(f"f{codes.dtype.itemsize}")
+        if isinstance(kind.element, Posit):
+            exact = decode(codes.astype(np.uint8), kind.element.es, np.float64)
+        with np.errstate(over="ignore", under="ignore"):
+            exact = np.ldexp(exact.astype(np.float64), kind.quantization.exponent)
+            return exact.astype(np.float32)
     if kind.quantization is None:
         return codes.astype(np.float32)
     centered = codes.astype(np.float32) - np.float32(kind.zero_point)

@@ -8,7 +8,9 @@ How values are carried between kernels (nothing of it is seen outside this packa
   ``max(x, 0)``;
 * integers travel in float32 where the type proves that they, and every partial sum made of them,
   stay below 2**24, else in float64 below 2**53: then BLAS is exact in any order, with or without
-  fused multiply-add. A kernel refuses (``AssertionError``) what neither can hold.
+  fused multiply-add. A kernel refuses (``AssertionError``) what neither can hold;
+* posits travel as int8, their codes as signed integers; binary16 as the same numbers in float32;
+  the integers of a quire as ``eval.posit`` says.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pyahir.ir.eval.quire import admitted, published
 from pyahir.ir.graph import Graph, Node
 from pyahir.ir.ops import Op
-from pyahir.ir.types import Array, Float32, Int, Layout, TensorType
+from pyahir.ir.types import Array, Float16, Float32, Int, Layout, Posit, PowerOfTwo, TensorType
 
 __all__ = [
     "Buffers",
@@ -34,10 +37,11 @@ __all__ = [
     "Plane",
     "carrier",
     "evaluates",
+    "integer_dtype",
     "registered",
 ]
 
-Plane = npt.NDArray[np.floating[Any]]
+Plane = npt.NDArray[Any]
 Kernel = Callable[[Plane], Plane]
 WORKING_SET = (
     1 << 23
@@ -229,6 +233,10 @@ def _admit(array: Array, kind: TensorType) -> Plane:
     moved = np.moveaxis(array, 0, -1)
     if kind.layout is Layout.NHWC:
         moved = np.moveaxis(moved, 2, 0)
+    if isinstance(kind.element, Posit):
+        return np.ascontiguousarray(moved, dtype=np.uint8).view(np.int8)
+    if isinstance(kind.element, Int) and isinstance(kind.quantization, PowerOfTwo):
+        return admitted(moved, kind.element)
     dtype: type[np.float32] | type[np.float64] = np.float32
     if isinstance(kind.element, Int):
         dtype = carrier(kind.element.max - kind.element.min + abs(kind.zero_point), "an input")
@@ -240,12 +248,21 @@ def _admit(array: Array, kind: TensorType) -> Plane:
 
 def publish(name: str, plane: Plane, kind: TensorType) -> Array:
     """Turn a carried value into what the type says: layout, element type, range checked."""
+    if isinstance(kind.element, Int) and isinstance(kind.quantization, PowerOfTwo):
+        plane = published(plane, kind.element)
     values: Array = np.moveaxis(plane, -1, 0)
     if kind.layout is Layout.NHWC:
         values = np.moveaxis(values, 1, -1)
-    if isinstance(kind.element, Float32):
-        return np.ascontiguousarray(values, dtype=np.float32)
-    assert isinstance(kind.element, Int)
+    match kind.element:
+        case Float32() | Float16():
+            dtype = np.float32 if isinstance(kind.element, Float32) else np.float16
+            return np.ascontiguousarray(values, dtype=dtype)
+        case Posit():
+            return np.ascontiguousarray(values).view(np.uint8)
+        case Int() if values.dtype.kind == "O":  # wider than any NumPy integer
+            return np.ascontiguousarray(values)
+        case _:
+            assert isinstance(kind.element, Int)
     wide = values.astype(np.int64)
     if kind.zero_point:
         wide += kind.zero_point

@@ -6,8 +6,11 @@ import numpy as np
 
 from pyahir.ir.eval.core import Context, Kernel, evaluates
 from pyahir.ir.ops import BatchNorm, Clamp, Relu
+from pyahir.ir.types import Int, Posit
 
 __all__ = ["batch_norm", "clamp", "relu"]
+
+LEAST = np.int8(-128)  # NaR as a signed code
 
 
 @evaluates(BatchNorm)
@@ -22,12 +25,22 @@ def batch_norm(op: BatchNorm, context: Context) -> Kernel:
 
 @evaluates(Relu)
 def relu(op: Relu, context: Context) -> Kernel:
-    del op, context
-    return lambda x: np.maximum(x, np.float32(0))
+    del op
+    match context.operands[0].element:
+        case Posit():
+            return lambda x: np.where(x == LEAST, x, np.maximum(x, np.int8(0)))
+        case Int():
+            return lambda x: np.maximum(x, np.float32(0))
+        case _:
+            return lambda x: np.maximum(x, np.float32(0)) + np.float32(0)  # -0 becomes +0
 
 
 @evaluates(Clamp)
 def clamp(op: Clamp, context: Context) -> Kernel:
-    zero = context.operands[0].zero_point
+    kind = context.operands[0]
+    if isinstance(kind.element, Posit):
+        least, most = np.int8(op.minimum), np.int8(op.maximum)
+        return lambda x: np.where(x == LEAST, x, np.minimum(np.maximum(x, least), most))
+    zero = kind.zero_point
     low, high = np.float32(op.minimum - zero), np.float32(op.maximum - zero)
     return lambda x: np.minimum(np.maximum(x, low), high)

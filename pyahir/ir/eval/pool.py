@@ -9,6 +9,7 @@ import numpy as np
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
 from pyahir.ir.eval.window import padded
 from pyahir.ir.ops import AvgPool2d, MaxPool2d, SumPool2d, WindowOp
+from pyahir.ir.types import Posit
 
 __all__ = ["avg_pool2d", "max_pool2d", "sum_pool2d"]
 
@@ -46,7 +47,8 @@ def _along(
 @evaluates(MaxPool2d)
 def max_pool2d(op: MaxPool2d, context: Context) -> Kernel:
     buffers, size = Buffers(), context.node.type.spatial
-    return lambda x: _reduce(op, x, np.maximum, -np.inf, buffers, size)
+    fill = -128.0 if isinstance(context.operands[0].element, Posit) else -np.inf  # or NaR's code
+    return lambda x: _reduce(op, x, np.maximum, fill, buffers, size)
 
 
 @evaluates(SumPool2d)

@@ -7,6 +7,7 @@ from pyahir.ir.ops.conv import Conv2d
 from pyahir.ir.ops.elementwise import BatchNorm, Clamp, Relu
 from pyahir.ir.ops.linear import Linear
 from pyahir.ir.ops.pool import AvgPool2d, MaxPool2d, SumPool2d
+from pyahir.ir.ops.posit import Encode, RealAvgPool2d, RealConv2d, RealLinear
 from pyahir.ir.ops.quant import Requantize
 from pyahir.ir.ops.shape import Flatten
 from pyahir.ir.ops.window import WindowOp
@@ -17,11 +18,15 @@ __all__ = [
     "BatchNorm",
     "Clamp",
     "Conv2d",
+    "Encode",
     "Flatten",
     "InferError",
     "Linear",
     "MaxPool2d",
     "Op",
+    "RealAvgPool2d",
+    "RealConv2d",
+    "RealLinear",
     "Relu",
     "Requantize",
     "SumPool2d",
@@ -39,4 +44,8 @@ ALL: tuple[type[Op], ...] = (
     SumPool2d,
     Flatten,
     Requantize,
+    RealConv2d,
+    RealLinear,
+    RealAvgPool2d,
+    Encode,
 )

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pyahir.ir.types import TensorType
 
-__all__ = ["InferError", "Op", "require"]
+__all__ = ["InferError", "Op", "require", "require_plain"]
 
 
 class InferError(Exception):
@@ -21,6 +21,12 @@ def require(condition: bool, message: str) -> None:
     """Raise ``InferError`` with ``message`` unless ``condition`` holds."""
     if not condition:
         raise InferError(message)
+
+
+def require_plain(operands: Sequence[TensorType]) -> None:
+    """Refuse floats that have a scale: they belong to ops whose arithmetic has an order."""
+    for kind in operands:
+        require(kind.quantization is None, f"an operand of the FLOAT stage has no scale: {kind}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

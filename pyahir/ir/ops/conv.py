@@ -11,7 +11,25 @@ from pyahir.ir.ops.linear import product_element
 from pyahir.ir.ops.window import WindowOp
 from pyahir.ir.types import Float32, TensorType
 
-__all__ = ["Conv2d"]
+__all__ = ["Conv2d", "convolved_shape"]
+
+
+def convolved_shape(
+    op: WindowOp, groups: int, x: TensorType, weight: TensorType
+) -> tuple[int, ...]:
+    """Give the shape of a convolution of ``x`` with a weight (O, I/groups, KH, KW)."""
+    require(len(weight.shape) == 4, f"the weight has rank 4 (OIHW), not {len(weight.shape)}")
+    out, per_group, *window = weight.shape
+    require(
+        tuple(window) == op.kernel_size,
+        f"the weight's window {tuple(window)} is not kernel_size {op.kernel_size}",
+    )
+    require(
+        x.channels == per_group * groups and out % groups == 0,
+        f"{x.channels} input channels in {groups} groups do not fit a weight of shape "
+        f"{weight.shape}",
+    )
+    return x.with_spatial(out, *op.output_spatial(x))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,21 +54,11 @@ class Conv2d(WindowOp):
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x, weight = operands[0], operands[1]
-        require(len(weight.shape) == 4, f"the weight has rank 4 (OIHW), not {len(weight.shape)}")
-        out, per_group, *window = weight.shape
-        require(
-            tuple(window) == self.kernel_size,
-            f"the weight's window {tuple(window)} is not kernel_size {self.kernel_size}",
-        )
-        require(
-            x.channels == per_group * self.groups and out % self.groups == 0,
-            f"{x.channels} input channels in {self.groups} groups do not fit a weight of shape "
-            f"{weight.shape}",
-        )
+        shape = convolved_shape(self, self.groups, x, weight)
         element = product_element(operands, self.acc_width)
         if isinstance(element, Float32):
-            require(len(operands) == 3 and operands[2].shape == (out,), "the bias has shape (O,)")
-        height, width = self.output_spatial(x)
-        return TensorType(
-            shape=x.with_spatial(out, height, width), element=element, layout=x.layout
-        )
+            require(
+                len(operands) == 3 and operands[2].shape == weight.shape[:1],
+                "the bias has shape (O,)",
+            )
+        return TensorType(shape=shape, element=element, layout=x.layout)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pyahir.ir.ops.base import Op, require
-from pyahir.ir.types import Float32, Int, Layout, TensorType
+from pyahir.ir.ops.base import Op, require, require_plain
+from pyahir.ir.types import Affine, Float32, Int, Layout, TensorType
 
 __all__ = ["Linear", "product_element"]
 
@@ -17,13 +17,16 @@ def product_element(operands: Sequence[TensorType], acc_width: int) -> Float32 |
     x, weight = operands[0].element, operands[1].element
     if isinstance(x, Float32):
         require(isinstance(weight, Float32), f"a float32 input with a weight of {weight}")
+        require_plain(operands)
         require(acc_width == 0, "acc_width belongs to integers; a float32 op has 0")
         return Float32()
     require(isinstance(x, Int), f"an input of {x} is not supported here")
     require(
         isinstance(weight, Int) and weight.signed, f"the weight is a signed integer, not {weight}"
     )
-    require(operands[0].quantization is not None, "an integer input has a quantization")
+    require(
+        isinstance(operands[0].quantization, Affine), "an integer input has an affine quantization"
+    )
     require(acc_width > 0, "an integer op states its acc_width")
     require(len(operands) == 2, "an integer op has no bias: requantize holds it")
     return Int(acc_width)

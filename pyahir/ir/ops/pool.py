@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pyahir.ir.ops.base import require
+from pyahir.ir.ops.base import require, require_plain
 from pyahir.ir.ops.window import WindowOp
-from pyahir.ir.types import Float32, Int, TensorType
+from pyahir.ir.types import Affine, Float32, Int, TensorType
 
 __all__ = ["AvgPool2d", "MaxPool2d", "SumPool2d"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaxPool2d(WindowOp):
-    """The largest element of each window; padding never wins. Source: torch max_pool2d."""
+    """The largest element of each window; padding never wins. Source: torch max_pool2d.
+
+    Posit codes compare as signed integers, so NaR is less than every number; among floats a NaN
+    wins.
+    """
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         (x,) = operands
@@ -33,6 +37,7 @@ class AvgPool2d(WindowOp):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         (x,) = operands
         require(isinstance(x.element, Float32), f"avg_pool2d takes float32, not {x.element}")
+        require_plain(operands)
         return replace(x, shape=x.with_spatial(x.channels, *self.output_spatial(x)))
 
 
@@ -48,7 +53,7 @@ class SumPool2d(WindowOp):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         (x,) = operands
         require(
-            isinstance(x.element, Int) and x.quantization is not None,
+            isinstance(x.element, Int) and isinstance(x.quantization, Affine),
             f"sum_pool2d takes quantized integers, not {x}",
         )
         shape = x.with_spatial(x.channels, *self.output_spatial(x))
