@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyahir import __version__, tables
+from pyahir.commands.doctor import doctor_command
 from pyahir.commands.simulate import simulate_command
+from pyahir.commands.synth import synth_command
 from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
@@ -173,7 +175,7 @@ def _summary(compiled: Compiled, files: list[str]) -> dict[str, Any]:
 
 @cli.command("run")
 @click.argument("model", type=PATH)
-@click.option("--engine", type=click.Choice(["torch", "ir", "aa", "ghdl"]), required=True)
+@click.option("--engine", type=click.Choice(["torch", "ir", "aa", "ghdl", "ahir"]), required=True)
 @click.option("--input", "images_path", type=PATH, required=True, help="Images, .npy or .npz.")
 @click.option("-o", "--output", type=PATH, required=True, help="The .npy file to write.")
 @click.option("--codes", is_flag=True, help="Write integer codes instead of real numbers.")
@@ -197,11 +199,22 @@ def run_command(
 
 @cli.command("verify")
 @click.argument("model", type=PATH)
-@click.option("--engines", default="torch,ir,aa", show_default=True, help="Of torch, ir, aa, ghdl.")
+@click.option(
+    "--engines", default="torch,ir,aa", show_default=True, help="Of torch, ir, aa, ghdl, ahir."
+)
 @click.option("--input", "images_path", type=PATH, help="Images; default: seeded random ones.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random images.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of random images and stalls."
+)
 @click.option("--design", type=PATH, help="Check this compiled .aa instead of a fresh one.")
+@click.option(
+    "--stalls",
+    metavar="SHARE",
+    default="0",
+    show_default=True,
+    help="Simulate with random gaps in this share of the cycles, or IN,OUT.",
+)
 @model_options
 @plan_options
 @json_option
@@ -212,6 +225,7 @@ def verify_command(
     limit: int | None,
     seed: int,
     design: Path | None,
+    stalls: str,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -219,28 +233,31 @@ def verify_command(
     from pyahir import engines as machinery
     from pyahir import runner
     from pyahir.data import load_images, random_images
+    from pyahir.sim.run import parse_stalls
 
     wanted = _engine_list(engines, machinery.ENGINES)
+    gaps = parse_stalls(stalls, seed)
     source, options = _open(model, **given)
     if images_path is None:
         images = random_images(source.input_shape, limit or 4, seed)
     else:
         images = load_images(images_path, source.input_shape)[:limit]
     with tempfile.TemporaryDirectory(prefix="pyahir-") as folder:
-        found, timing = runner.verify(source, options, wanted, images, design, Path(folder))
+        found, timings = runner.verify(source, options, wanted, images, design, Path(folder), gaps)
     differing = sum(item.differing for item in found)
     compared = sum(item.compared for item in found)
     if as_json:
-        click.echo(json.dumps(tables.comparison_json(found, len(images), timing), sort_keys=True))
+        click.echo(json.dumps(tables.comparison_json(found, len(images), timings), sort_keys=True))
     else:
         tables.show_comparison(found)
-        if timing is not None:
+        for timing in timings:
             click.echo(timing.text())
         click.echo(tables.verdict(found, wanted, compared, differing, len(images)))
     return 1 if differing else 0
 
 
-cli.add_command(simulate_command)
+for command in (doctor_command, simulate_command, synth_command):
+    cli.add_command(command)
 
 
 def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:

@@ -20,24 +20,28 @@ from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.types import Array, Int
+from pyahir.sim.ahir import AhirEngine
 from pyahir.sim.engine import FrameCycles, GhdlEngine
+from pyahir.sim.run import Stalls
 
 if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
 
 __all__ = [
     "ENGINES",
+    "SIMULATORS",
     "Comparison",
     "Difference",
     "Timing",
     "compare",
     "run_aa",
-    "run_ghdl",
     "run_ir",
+    "run_simulator",
     "run_torch",
 ]
 
-ENGINES = ("torch", "ir", "aa", "ghdl")
+ENGINES = ("torch", "ir", "aa", "ghdl", "ahir")
+SIMULATORS = {"ghdl": GhdlEngine, "ahir": AhirEngine}
 Values = dict[str, Array]  # codes in the model's order: (N, C, H, W) or (N, I)
 
 
@@ -76,11 +80,12 @@ class Comparison:
 class Timing:
     """Clock cycles of a simulation beside the plan's prediction."""
 
+    engine: str
     frames: FrameCycles
     predicted: int
 
     def text(self) -> str:
-        first = f"ghdl: first frame after {self.frames.first:,} cycles, weights loaded"
+        first = f"{self.engine}: first frame after {self.frames.first:,} cycles, weights loaded"
         if len(self.frames.ends) < 2:
             return first
         rate = f"{self.frames.interval:,.0f} a frame, {self.predicted:,} predicted"
@@ -91,6 +96,7 @@ class Timing:
     def json(self) -> dict[str, Any]:
         settled = self.frames.interval if len(self.frames.ends) > 1 else None
         return {
+            "engine": self.engine,
             "first_frame_cycles": self.frames.first,
             "cycles_per_frame": settled,
             "latency_cycles": self.frames.latency,
@@ -146,14 +152,20 @@ def run_aa(
     }
 
 
-def run_ghdl(path: Path, codes: Array) -> tuple[Values, Timing]:
-    """Simulate the written design as VHDL; give the last layer's codes and the clock cycles."""
-    engine = GhdlEngine.open(path)
+def run_simulator(
+    simulator: str, path: Path, codes: Array, *, stalls: Stalls | None = None
+) -> tuple[Values, Timing]:
+    """Simulate the written design as VHDL; give the last layer's codes and the clock cycles.
+
+    ``simulator`` says whose VHDL: ``ghdl`` ours, ``ahir`` that of the AHIR-V2 tools.
+    """
+    engine = SIMULATORS[simulator].open(path)
     output = engine.layers[-1]
-    (values,) = engine.run(codes).values()
+    (values,) = engine.run(codes, stalls=stalls).values()
     nchw = np.moveaxis(values, -1, 1) if output["layout"] == "nhwc" else values
     predicted = int(engine.files.manifest["totals"]["cycles_per_frame"])
-    return {output["value"]: nchw}, Timing(frames=engine.cycles, predicted=predicted)
+    timing = Timing(engine=simulator, frames=engine.cycles, predicted=predicted)
+    return {output["value"]: nchw}, timing
 
 
 def compare(results: Mapping[str, Values], order: Sequence[str]) -> list[Comparison]:

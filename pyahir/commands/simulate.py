@@ -18,7 +18,7 @@ from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
     from pyahir.commands.pipes import Border
-    from pyahir.sim.run import SimulationResult, Stalls
+    from pyahir.sim.run import SimulationResult
 
 __all__ = ["simulate_command"]
 
@@ -87,12 +87,13 @@ def simulate_command(
     from pyahir.commands.pipes import Border
     from pyahir.sim.ghdl import check_wave
     from pyahir.sim.registry import ENGINES, Request
+    from pyahir.sim.run import parse_stalls
 
     if engine not in ENGINES:
         raise PyahirError(f"--engine {engine}: no such engine; accepted: {', '.join(ENGINES)}")
     if wave is not None:
         check_wave(wave)
-    shares = _stalls(stalls, seed)
+    shares = parse_stalls(stalls, seed)
     border = Border.open(program)
     words = border.input_words(inputs)
     expected = border.golden_words(golden)
@@ -126,20 +127,6 @@ def simulate_command(
         if expected:
             click.echo(_verdict(result, sum(map(len, expected.values()))))
     return 1 if result.mismatches else 0
-
-
-def _stalls(text: str, seed: int) -> Stalls:
-    from pyahir.sim.run import Stalls
-
-    try:
-        shares = [float(part) for part in text.split(",")]
-    except ValueError:
-        shares = []
-    if len(shares) not in (1, 2) or not all(0 <= share < 1 for share in shares):
-        raise PyahirError(
-            f"--stalls {text}: accepted are one share from 0 to below 1, or two: 0.2,0.5"
-        )
-    return Stalls(seed, inputs=shares[0], outputs=shares[-1])
 
 
 def _verdict(result: SimulationResult, compared: int) -> str:
