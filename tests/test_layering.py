@@ -31,6 +31,7 @@ ORDER = (
     "engines",
     "tables",
     "runner",
+    "explore",
     "commands",
     "cli",
     "__main__",
