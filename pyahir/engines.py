@@ -7,7 +7,7 @@ codes differ and where the first one is. The engines themselves live in their ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,13 +85,14 @@ class Timing:
     predicted: int
 
     def text(self) -> str:
-        first = f"{self.engine}: first frame after {self.frames.first:,} cycles, weights loaded"
-        if len(self.frames.ends) < 2:
-            return first
-        rate = f"{self.frames.interval:,.0f} a frame, {self.predicted:,} predicted"
-        if self.frames.latency is None:
-            return f"{first}; then {rate}"
-        return f"{first}; then {rate}; latency {self.frames.latency:,}"
+        frames = self.frames
+        single = 0 if frames.single is None else frames.single
+        text = (
+            f"{self.engine}: weights in {frames.first - single:,} cycles, one frame in {single:,}"
+        )
+        if len(frames.ends) < 2:
+            return text
+        return f"{text}; back to back {frames.interval:,.0f} a frame, {self.predicted:,} predicted"
 
     def json(self) -> dict[str, Any]:
         settled = self.frames.interval if len(self.frames.ends) > 1 else None
@@ -99,7 +100,7 @@ class Timing:
             "engine": self.engine,
             "first_frame_cycles": self.frames.first,
             "cycles_per_frame": settled,
-            "latency_cycles": self.frames.latency,
+            "latency_cycles": self.frames.single,
             "predicted_cycles_per_frame": self.predicted,
         }
 
@@ -157,10 +158,15 @@ def run_simulator(
 ) -> tuple[Values, Timing]:
     """Simulate the written design as VHDL; give the last layer's codes and the clock cycles.
 
-    ``simulator`` says whose VHDL: ``ghdl`` ours, ``ahir`` that of the AHIR-V2 tools.
+    ``simulator`` says whose VHDL: ``ghdl`` ours, ``ahir`` that of the AHIR-V2 tools. Frames begin
+    when the weights have been loaded, so that the first one shows the latency of a frame alone.
     """
     engine = SIMULATORS[simulator].open(path)
     output = engine.layers[-1]
+    stalls = stalls or Stalls()
+    if engine.files.items:
+        hold = ((str(engine.files.manifest["input"]["pipe"]), "weights_in"),)
+        stalls = replace(stalls, hold=hold)
     (values,) = engine.run(codes, stalls=stalls).values()
     nchw = np.moveaxis(values, -1, 1) if output["layout"] == "nhwc" else values
     predicted = int(engine.files.manifest["totals"]["cycles_per_frame"])

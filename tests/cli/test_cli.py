@@ -96,8 +96,8 @@ def test_verify_in_hardware(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     *_, timing, verdict = out.rstrip().splitlines()
     assert (code, verdict.startswith("verify: PASSED: torch = ir = aa = ghdl: ")) == (0, True)
     assert re.fullmatch(
-        r"ghdl: first frame after [\d,]+ cycles, weights loaded; "
-        r"then [\d,]+ a frame, [\d,]+ predicted; latency [\d,]+",
+        r"ghdl: weights in [\d,]+ cycles, one frame in [\d,]+; "
+        r"back to back [\d,]+ a frame, [\d,]+ predicted",
         timing,
     )
 
