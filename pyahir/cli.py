@@ -14,6 +14,7 @@ import click
 
 from pyahir import __version__, tables
 from pyahir.commands.doctor import doctor_command
+from pyahir.commands.report import report_command
 from pyahir.commands.simulate import simulate_command
 from pyahir.commands.synth import synth_command
 from pyahir.errors import PyahirError
@@ -256,7 +257,7 @@ def verify_command(
     return 1 if differing else 0
 
 
-for command in (doctor_command, simulate_command, synth_command):
+for command in (doctor_command, report_command, simulate_command, synth_command):
     cli.add_command(command)
 
 
