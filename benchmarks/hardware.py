@@ -13,18 +13,17 @@ import time
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from pyahir.backends.vhdl import to_vhdl
 from pyahir.compiler import CompileOptions, compile_graph
 from pyahir.data import Images, load_images
-from pyahir.engines import compare, input_codes, run_aa, run_ir, run_torch
+from pyahir.engines import compare, input_codes, run_aa, run_ir, run_simulator, run_torch
 from pyahir.frontend import load_model
 from pyahir.frontend.source import SourceModel
 from pyahir.plan.search import Options
-from pyahir.sim import GhdlEngine, Stalls
+from pyahir.sim import Stalls
 
 CONSOLE = Console(width=120)
 COLUMNS = (
@@ -36,7 +35,7 @@ COLUMNS = (
     "predicted",
     "cycles",
     "ratio",
-    "first frame",
+    "one frame",
     "cycles/s",
     "Aa",
     "VHDL",
@@ -79,22 +78,20 @@ def _measure(
         path = Path(folder) / "design.aa"
         compiled = compile_graph(graph, CompileOptions(plan=Options(multipliers=budget)))
         compiled.write(path)
-        engine = GhdlEngine.open(path)
         start = time.perf_counter()
-        (words,) = engine.run(codes, stalls=stalls).values()
+        simulated, timing = run_simulator("ghdl", path, codes, stalls=stalls)
         seconds = time.perf_counter() - start
-        output = engine.layers[-1]
-        values = np.moveaxis(words, -1, 1) if output["layout"] == "nhwc" else words
         results = {
             "torch": run_torch(source, images),
             "ir": run_ir(graph, codes),
             "aa": run_aa(path, codes),
-            "ghdl": {output["value"]: values},
+            "ghdl": simulated,
         }
     found = compare(results, [item.name for item in (*graph.inputs, *graph.nodes)])
     differing = sum(item.differing for item in found)
-    predicted, cycles = compiled.plan.cycles_per_frame, engine.cycles
-    aa_lines, vhdl_lines = compiled.text.count(b"\n"), len(to_vhdl(engine.program).splitlines())
+    predicted, cycles = compiled.plan.cycles_per_frame, timing.frames
+    aa_lines = compiled.text.count(b"\n")
+    vhdl_lines = len(to_vhdl(compiled.design.program).splitlines())
     row = [
         str(compiled.plan.multipliers),
         f"{stalls.share:.1f}",
@@ -103,7 +100,7 @@ def _measure(
         f"{predicted:,}",
         f"{cycles.interval:,.0f}",
         f"{cycles.interval / predicted:.3f}",
-        f"{cycles.first:,}",
+        f"{cycles.single:,}",
         f"{cycles.ends[-1] / seconds:,.0f}",
         f"{aa_lines:,}",
         f"{vhdl_lines:,}",

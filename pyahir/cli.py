@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +14,27 @@ import click
 
 from pyahir import __version__, tables
 from pyahir.commands.doctor import doctor_command
+from pyahir.commands.explore import explore_command
+from pyahir.commands.options import (
+    PATH,
+    compile_model,
+    json_option,
+    model_options,
+    open_model,
+    plan_options,
+)
 from pyahir.commands.report import report_command
 from pyahir.commands.simulate import simulate_command
 from pyahir.commands.synth import synth_command
 from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
-    from pyahir.compiler import Compiled, CompileOptions
-    from pyahir.data import Images
-    from pyahir.frontend.source import SourceModel
+    from pyahir.compiler import Compiled
 
 __all__ = ["main"]
 
 # Torch 2.13 announces deprecations from C++ on standard error, where no filter reaches them.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-
-Command = Callable[..., Any]
-PATH = click.Path(path_type=Path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,87 +59,6 @@ def cli() -> None:
     """Compile PyTorch networks into Aa hardware, bit-exact at every level."""
 
 
-def model_options(command: Command) -> Command:
-    """Add the options that say how a model file is read and quantized."""
-    for option in reversed(
-        [
-            click.option(
-                "--trust-pickle", is_flag=True, help="Unpickle the file: it may run code."
-            ),
-            click.option("--input-shape", metavar="C,H,W", help="Shape of one input."),
-            click.option(
-                "--quantized-engine",
-                type=click.Choice(["auto", "fbgemm", "qnnpack"]),
-                default="auto",
-                show_default=True,
-                help="Whose rounding to follow; the file does not say it.",
-            ),
-            click.option(
-                "--calibrate", type=PATH, metavar="DATA.npz", help="Images 'x', for a float model."
-            ),
-            click.option(
-                "--observer",
-                type=click.Choice(["minmax", "percentile", "mse"]),
-                default="minmax",
-                show_default=True,
-                help="How calibration chooses ranges.",
-            ),
-            click.option(
-                "--scheme",
-                type=click.Choice(["uint8"]),
-                default="uint8",
-                show_default=True,
-                help="Number system of a float model's hardware.",
-            ),
-            click.option(
-                "--rounding",
-                type=click.Choice(["exact", "linear"]),
-                default="exact",
-                show_default=True,
-                help="linear: no exception tables, some codes off by one.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def plan_options(command: Command) -> Command:
-    """Add the options that say what hardware to make."""
-    for option in reversed(
-        [
-            click.option(
-                "--multipliers",
-                type=click.IntRange(min=1),
-                help="Budget of multipliers: the fewest cycles within it.  [default: 64]",
-            ),
-            click.option(
-                "--cycles",
-                type=click.IntRange(min=1),
-                help="Most clock cycles a frame: the fewest multipliers that keep it.",
-            ),
-            click.option(
-                "--fps", metavar="RATE", help="Frames a second at --clock, instead of --cycles."
-            ),
-            click.option("--clock", metavar="FREQUENCY", help="For --fps, for example 100MHz."),
-            click.option(
-                "--memory",
-                metavar="BITS",
-                help="Most memory, for example 600kbit: the fewest cycles.",
-            ),
-            click.option("--plan", type=PATH, help="Take foldings from this .plan.json."),
-            click.option(
-                "--folding", multiple=True, metavar="LAYER=PExSIMD", help="Fix one layer's folding."
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
 @cli.command("compile")
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="The .aa file to write.")
@@ -145,8 +68,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @json_option
 def compile_command(model: Path, output: Path, as_json: bool, **given: Any) -> None:
     """Compile MODEL into Aa, its weights and a manifest."""
-    source, options = _open(model, **given)
-    compiled = _compile(source, options)
+    source, options = open_model(model, **given)
+    compiled = compile_model(source, options)
     paths = compiled.write(output)
     files = [str(path) for path in paths]
     if as_json:
@@ -191,7 +114,7 @@ def run_command(
     if runner.is_design(model):
         result = runner.run_design(model, engine, images_path, codes=codes)
     else:
-        source, options = _open(model, **given)
+        source, options = open_model(model, **given)
         result = runner.run_model(source, options, engine, images_path, codes=codes)
     runner.save_array(output, result)
     shape = "x".join(map(str, result.shape))
@@ -238,7 +161,7 @@ def verify_command(
 
     wanted = _engine_list(engines, machinery.ENGINES)
     gaps = parse_stalls(stalls, seed)
-    source, options = _open(model, **given)
+    source, options = open_model(model, **given)
     if images_path is None:
         images = random_images(source.input_shape, limit or 4, seed)
     else:
@@ -255,10 +178,6 @@ def verify_command(
             click.echo(timing.text())
         click.echo(tables.verdict(found, wanted, compared, differing, len(images)))
     return 1 if differing else 0
-
-
-for command in (doctor_command, report_command, simulate_command, synth_command):
-    cli.add_command(command)
 
 
 def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:
@@ -293,7 +212,7 @@ def evaluate_command(
     from pyahir.data import load_labelled
     from pyahir.frontend.source import load_model
 
-    source, options = _open(model, **given)
+    source, options = open_model(model, **given)
     images, labels = load_labelled(data, source.input_shape)
     images, labels = images[:limit], labels[:limit]
     reference = load_model(float_model, input_shape=source.input_shape) if float_model else None
@@ -304,56 +223,14 @@ def evaluate_command(
         tables.show_accuracy(rows, len(images))
 
 
-def _open(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
-    """Read the model and collect the options of a compilation."""
-    from pyahir.compiler import CompileOptions
-    from pyahir.frontend.source import load_model
-    from pyahir.plan.file import read_plan
-    from pyahir.plan.folding import parse_folding
-    from pyahir.plan.search import Options
-    from pyahir.plan.target import target
-
-    foldings = read_plan(given["plan"]) if given.get("plan") else {}
-    foldings |= dict(parse_folding(text) for text in given.get("folding") or ())
-    plan = Options(foldings=foldings, **target(given))
-    source = load_model(
-        model,
-        trust_pickle=given["trust_pickle"],
-        input_shape=_shape(given["input_shape"]),
-        quantized_engine=given["quantized_engine"],
-    )
-    calibration = _calibration(given["calibrate"], source)
-    options = CompileOptions(
-        plan=plan,
-        rounding=given["rounding"],
-        observer=given["observer"],
-        calibration=calibration,
-        dump_dir=given.get("dump_dir"),
-        progress=tables.progress("calibrating") if calibration is not None else None,
-    )
-    return source, options
-
-
-def _calibration(path: Path | None, source: SourceModel) -> Images | None:
-    from pyahir.data import load_images
-
-    return None if path is None else load_images(path, source.input_shape)
-
-
-def _compile(source: SourceModel, options: CompileOptions) -> Compiled:
-    from pyahir.compiler import compile_graph, provenance_of, quantized_graph
-
-    return compile_graph(quantized_graph(source, options), options, provenance_of(source))
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.isdigit() and int(part) > 0 for part in parts) or len(parts) not in (1, 3):
-        raise PyahirError(f"--input-shape {text}: accepted is C,H,W or a vector's length: 1,28,28")
-    return tuple(int(part) for part in parts)
-
+for command in (
+    doctor_command,
+    explore_command,
+    report_command,
+    simulate_command,
+    synth_command,
+):
+    cli.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -67,7 +67,7 @@ FREE_RUN = 1_000_000  # cycles, where no number of words ends the run
 @click.option(
     "--levels",
     type=click.IntRange(min=1),
-    help="Most operators in a row between two registers of a loop.  [default: as the text has them]",
+    help="Most operators in a row between two registers of a loop.  [default: no bound]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate_command(

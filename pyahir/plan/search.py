@@ -89,6 +89,8 @@ class Planner:
 
     def within_cycles(self, limit: int) -> Plan | None:
         """Give the plan with the fewest multipliers that needs at most ``limit`` cycles a frame."""
+        if limit < 1:
+            return None
         if limit not in self._found:
             best = self._search(limit)
             self._found[limit] = None if best is None else self._plan(best.foldings)
