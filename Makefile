@@ -87,6 +87,8 @@ demo: setup ghdl
 	$(BIN)/pyahir verify $(DEMO)/lenet_ptq.pt --design $(DEMO)/lenet.aa \
 	  --engines torch,ir,aa,ghdl --input $(DEMO)/digits.npy --limit 3
 	$(BIN)/pyahir evaluate $(DEMO)/lenet_ptq.pt --data $(DEMO)/digits.npz
+	$(BIN)/pyahir report $(DEMO)/lenet.aa -o $(DEMO)/report --input $(DEMO)/digits.npz \
+	  --model $(DEMO)/lenet_ptq.pt --float $(DEMO)/lenet_float.pt2
 	$(BIN)/pyahir compile $(DEMO)/lenet_float.pt2 --calibrate $(DEMO)/calibration.npz \
 	  -o $(DEMO)/lenet_own.aa
 	$(BIN)/pyahir evaluate $(DEMO)/lenet_float.pt2 --calibrate $(DEMO)/calibration.npz \

@@ -6,28 +6,35 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pyahir import __version__, tables
+from pyahir.commands.doctor import doctor_command
+from pyahir.commands.explore import explore_command
+from pyahir.commands.options import (
+    PATH,
+    compile_model,
+    json_option,
+    model_options,
+    open_model,
+    plan_options,
+)
+from pyahir.commands.report import report_command
 from pyahir.commands.simulate import simulate_command
+from pyahir.commands.synth import synth_command
 from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
-    from pyahir.compiler import Compiled, CompileOptions
-    from pyahir.data import Images
-    from pyahir.frontend.source import SourceModel
+    from pyahir.compiler import Compiled
 
 __all__ = ["main"]
 
 # Torch 2.13 announces deprecations from C++ on standard error, where no filter reaches them.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-
-Command = Callable[..., Any]
-PATH = click.Path(path_type=Path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,107 +59,6 @@ def cli() -> None:
     """Compile PyTorch networks into Aa hardware, bit-exact at every level."""
 
 
-def model_options(command: Command) -> Command:
-    """Add the options that say how a model file is read and quantized."""
-    for option in reversed(
-        [
-            click.option(
-                "--trust-pickle", is_flag=True, help="Unpickle the file: it may run code."
-            ),
-            click.option("--input-shape", metavar="C,H,W", help="Shape of one input."),
-            click.option(
-                "--quantized-engine",
-                type=click.Choice(["auto", "fbgemm", "qnnpack"]),
-                default="auto",
-                show_default=True,
-                help="Whose rounding to follow; the file does not say it.",
-            ),
-            click.option(
-                "--calibrate", type=PATH, metavar="DATA.npz", help="Images 'x', for a float model."
-            ),
-            click.option(
-                "--observer",
-                type=click.Choice(["minmax", "percentile", "mse"]),
-                default="minmax",
-                show_default=True,
-                help="How calibration chooses ranges.",
-            ),
-            click.option(
-                "--scheme",
-                type=click.Choice(["uint8", "posit8", "float16", "float32"]),
-                default="uint8",
-                show_default=True,
-                help="Number system of a float model's hardware.",
-            ),
-            click.option(
-                "--arith",
-                type=click.Choice(["f32", "f16", "quire"]),
-                help="posit8: what a layer computes in.  [default: f32]",
-            ),
-            click.option(
-                "--es",
-                type=click.Choice(["0", "1", "2"]),
-                help="posit8: exponent bits.  [default: 0]",
-            ),
-            click.option(
-                "--weights",
-                type=click.Choice(["posit8", "float"]),
-                help="posit8: how weights are stored.  [default: float]",
-            ),
-            click.option(
-                "--posit-scale",
-                type=click.Choice(["auto", "1"]),
-                help="posit8: a calibrated power of two per tensor, or none.  [default: auto]",
-            ),
-            click.option(
-                "--rounding",
-                type=click.Choice(["exact", "linear"]),
-                default="exact",
-                show_default=True,
-                help="linear: no exception tables, some codes off by one.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def plan_options(command: Command) -> Command:
-    """Add the options that say what hardware to make."""
-    for option in reversed(
-        [
-            click.option(
-                "--multipliers",
-                type=click.IntRange(min=1),
-                help="Budget of multipliers: the fewest cycles within it.  [default: 64]",
-            ),
-            click.option(
-                "--cycles",
-                type=click.IntRange(min=1),
-                help="Most clock cycles a frame: the fewest multipliers that keep it.",
-            ),
-            click.option(
-                "--fps", metavar="RATE", help="Frames a second at --clock, instead of --cycles."
-            ),
-            click.option("--clock", metavar="FREQUENCY", help="For --fps, for example 100MHz."),
-            click.option(
-                "--memory",
-                metavar="BITS",
-                help="Most memory, for example 600kbit: the fewest cycles.",
-            ),
-            click.option("--plan", type=PATH, help="Take foldings from this .plan.json."),
-            click.option(
-                "--folding", multiple=True, metavar="LAYER=PExSIMD", help="Fix one layer's folding."
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
 @cli.command("compile")
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="The .aa file to write.")
@@ -162,8 +68,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @json_option
 def compile_command(model: Path, output: Path, as_json: bool, **given: Any) -> None:
     """Compile MODEL into Aa, its weights and a manifest."""
-    source, options = _open(model, **given)
-    compiled = _compile(source, options)
+    source, options = open_model(model, **given)
+    compiled = compile_model(source, options)
     paths = compiled.write(output)
     files = [str(path) for path in paths]
     if as_json:
@@ -193,7 +99,7 @@ def _summary(compiled: Compiled, files: list[str]) -> dict[str, Any]:
 
 @cli.command("run")
 @click.argument("model", type=PATH)
-@click.option("--engine", type=click.Choice(["torch", "ir", "aa", "ghdl"]), required=True)
+@click.option("--engine", type=click.Choice(["torch", "ir", "aa", "ghdl", "ahir"]), required=True)
 @click.option("--input", "images_path", type=PATH, required=True, help="Images, .npy or .npz.")
 @click.option("-o", "--output", type=PATH, required=True, help="The .npy file to write.")
 @click.option("--codes", is_flag=True, help="Write integer codes instead of real numbers.")
@@ -208,7 +114,7 @@ def run_command(
     if runner.is_design(model):
         result = runner.run_design(model, engine, images_path, codes=codes)
     else:
-        source, options = _open(model, **given)
+        source, options = open_model(model, **given)
         result = runner.run_model(source, options, engine, images_path, codes=codes)
     runner.save_array(output, result)
     shape = "x".join(map(str, result.shape))
@@ -217,11 +123,22 @@ def run_command(
 
 @cli.command("verify")
 @click.argument("model", type=PATH)
-@click.option("--engines", default="torch,ir,aa", show_default=True, help="Of torch, ir, aa, ghdl.")
+@click.option(
+    "--engines", default="torch,ir,aa", show_default=True, help="Of torch, ir, aa, ghdl, ahir."
+)
 @click.option("--input", "images_path", type=PATH, help="Images; default: seeded random ones.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random images.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of random images and stalls."
+)
 @click.option("--design", type=PATH, help="Check this compiled .aa instead of a fresh one.")
+@click.option(
+    "--stalls",
+    metavar="SHARE",
+    default="0",
+    show_default=True,
+    help="Simulate with random gaps in this share of the cycles, or IN,OUT.",
+)
 @model_options
 @plan_options
 @json_option
@@ -232,6 +149,7 @@ def verify_command(
     limit: int | None,
     seed: int,
     design: Path | None,
+    stalls: str,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -239,28 +157,27 @@ def verify_command(
     from pyahir import engines as machinery
     from pyahir import runner
     from pyahir.data import load_images, random_images
+    from pyahir.sim.run import parse_stalls
 
     wanted = _engine_list(engines, machinery.ENGINES)
-    source, options = _open(model, **given)
+    gaps = parse_stalls(stalls, seed)
+    source, options = open_model(model, **given)
     if images_path is None:
         images = random_images(source.input_shape, limit or 4, seed)
     else:
         images = load_images(images_path, source.input_shape)[:limit]
     with tempfile.TemporaryDirectory(prefix="pyahir-") as folder:
-        found, timing = runner.verify(source, options, wanted, images, design, Path(folder))
+        found, timings = runner.verify(source, options, wanted, images, design, Path(folder), gaps)
     differing = sum(item.differing for item in found)
     compared = sum(item.compared for item in found)
     if as_json:
-        click.echo(json.dumps(tables.comparison_json(found, len(images), timing), sort_keys=True))
+        click.echo(json.dumps(tables.comparison_json(found, len(images), timings), sort_keys=True))
     else:
         tables.show_comparison(found)
-        if timing is not None:
+        for timing in timings:
             click.echo(timing.text())
         click.echo(tables.verdict(found, wanted, compared, differing, len(images)))
     return 1 if differing else 0
-
-
-cli.add_command(simulate_command)
 
 
 def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:
@@ -295,7 +212,7 @@ def evaluate_command(
     from pyahir.data import load_labelled
     from pyahir.frontend.source import load_model
 
-    source, options = _open(model, **given)
+    source, options = open_model(model, **given)
     images, labels = load_labelled(data, source.input_shape)
     images, labels = images[:limit], labels[:limit]
     reference = load_model(float_model, input_shape=source.input_shape) if float_model else None
@@ -306,66 +223,14 @@ def evaluate_command(
         tables.show_accuracy(rows, len(images))
 
 
-def _open(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
-    """Read the model and collect the options of a compilation."""
-    from pyahir.compiler import CompileOptions
-    from pyahir.frontend.source import load_model
-    from pyahir.plan.file import read_plan
-    from pyahir.plan.folding import parse_folding
-    from pyahir.plan.search import Options
-    from pyahir.plan.target import target
-    from pyahir.quant.scheme import real_scheme
-
-    foldings = read_plan(given["plan"]) if given.get("plan") else {}
-    foldings |= dict(parse_folding(text) for text in given.get("folding") or ())
-    plan = Options(foldings=foldings, **target(given))
-    source = load_model(
-        model,
-        trust_pickle=given["trust_pickle"],
-        input_shape=_shape(given["input_shape"]),
-        quantized_engine=given["quantized_engine"],
-    )
-    calibration = _calibration(given["calibrate"], source)
-    es = given["es"]
-    real = real_scheme(
-        given["scheme"],
-        arith=given["arith"],
-        es=None if es is None else int(es),
-        weights=given["weights"],
-        scale=given["posit_scale"],
-    )
-    options = CompileOptions(
-        plan=plan,
-        rounding=given["rounding"],
-        observer=given["observer"],
-        real=real,
-        calibration=calibration,
-        dump_dir=given.get("dump_dir"),
-        progress=tables.progress("calibrating") if calibration is not None else None,
-    )
-    return source, options
-
-
-def _calibration(path: Path | None, source: SourceModel) -> Images | None:
-    from pyahir.data import load_images
-
-    return None if path is None else load_images(path, source.input_shape)
-
-
-def _compile(source: SourceModel, options: CompileOptions) -> Compiled:
-    from pyahir.compiler import compile_graph, provenance_of, quantized_graph
-
-    return compile_graph(quantized_graph(source, options), options, provenance_of(source))
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.isdigit() and int(part) > 0 for part in parts) or len(parts) not in (1, 3):
-        raise PyahirError(f"--input-shape {text}: accepted is C,H,W or a vector's length: 1,28,28")
-    return tuple(int(part) for part in parts)
-
+for command in (
+    doctor_command,
+    explore_command,
+    report_command,
+    simulate_command,
+    synth_command,
+):
+    cli.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ codes differ and where the first one is. The engines themselves live in their ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,24 +21,28 @@ from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.ops import Encode
 from pyahir.ir.types import Affine, Array, Int, PowerOfTwo, TensorType
+from pyahir.sim.ahir import AhirEngine
 from pyahir.sim.engine import FrameCycles, GhdlEngine
+from pyahir.sim.run import Stalls
 
 if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
 
 __all__ = [
     "ENGINES",
+    "SIMULATORS",
     "Comparison",
     "Difference",
     "Timing",
     "compare",
     "run_aa",
-    "run_ghdl",
     "run_ir",
+    "run_simulator",
     "run_torch",
 ]
 
-ENGINES = ("torch", "ir", "aa", "ghdl")
+ENGINES = ("torch", "ir", "aa", "ghdl", "ahir")
+SIMULATORS = {"ghdl": GhdlEngine, "ahir": AhirEngine}
 Values = dict[str, Array]  # codes in the model's order: (N, C, H, W) or (N, I)
 
 
@@ -77,24 +81,27 @@ class Comparison:
 class Timing:
     """Clock cycles of a simulation beside the plan's prediction."""
 
+    engine: str
     frames: FrameCycles
     predicted: int
 
     def text(self) -> str:
-        first = f"ghdl: first frame after {self.frames.first:,} cycles, weights loaded"
-        if len(self.frames.ends) < 2:
-            return first
-        rate = f"{self.frames.interval:,.0f} a frame, {self.predicted:,} predicted"
-        if self.frames.latency is None:
-            return f"{first}; then {rate}"
-        return f"{first}; then {rate}; latency {self.frames.latency:,}"
+        frames = self.frames
+        single = 0 if frames.single is None else frames.single
+        text = (
+            f"{self.engine}: weights in {frames.first - single:,} cycles, one frame in {single:,}"
+        )
+        if len(frames.ends) < 2:
+            return text
+        return f"{text}; back to back {frames.interval:,.0f} a frame, {self.predicted:,} predicted"
 
     def json(self) -> dict[str, Any]:
         settled = self.frames.interval if len(self.frames.ends) > 1 else None
         return {
+            "engine": self.engine,
             "first_frame_cycles": self.frames.first,
             "cycles_per_frame": settled,
-            "latency_cycles": self.frames.latency,
+            "latency_cycles": self.frames.single,
             "predicted_cycles_per_frame": self.predicted,
         }
 
@@ -167,14 +174,25 @@ def run_aa(
     }
 
 
-def run_ghdl(path: Path, codes: Array) -> tuple[Values, Timing]:
-    """Simulate the written design as VHDL; give the last layer's codes and the clock cycles."""
-    engine = GhdlEngine.open(path)
+def run_simulator(
+    simulator: str, path: Path, codes: Array, *, stalls: Stalls | None = None
+) -> tuple[Values, Timing]:
+    """Simulate the written design as VHDL; give the last layer's codes and the clock cycles.
+
+    ``simulator`` says whose VHDL: ``ghdl`` ours, ``ahir`` that of the AHIR-V2 tools. Frames begin
+    when the weights have been loaded, so that the first one shows the latency of a frame alone.
+    """
+    engine = SIMULATORS[simulator].open(path)
     output = engine.layers[-1]
-    (values,) = engine.run(codes).values()
+    stalls = stalls or Stalls()
+    if engine.files.items:
+        hold = ((str(engine.files.manifest["input"]["pipe"]), "weights_in"),)
+        stalls = replace(stalls, hold=hold)
+    (values,) = engine.run(codes, stalls=stalls).values()
     nchw = np.moveaxis(values, -1, 1) if output["layout"] == "nhwc" else values
     predicted = int(engine.files.manifest["totals"]["cycles_per_frame"])
-    return {output["value"]: nchw}, Timing(frames=engine.cycles, predicted=predicted)
+    timing = Timing(engine=simulator, frames=engine.cycles, predicted=predicted)
+    return {output["value"]: nchw}, timing
 
 
 def compare(results: Mapping[str, Values], order: Sequence[str]) -> list[Comparison]:

@@ -22,14 +22,15 @@ from pyahir.compiler import (
 )
 from pyahir.data import Images, Labels, load_images
 from pyahir.engines import (
+    SIMULATORS,
     Comparison,
     Timing,
     Values,
     compare,
     input_codes,
     run_aa,
-    run_ghdl,
     run_ir,
+    run_simulator,
     run_torch,
 )
 from pyahir.errors import PyahirError
@@ -37,7 +38,7 @@ from pyahir.ir.eval import Evaluator, dequantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.types import Array, TensorType
 from pyahir.sim.design import image_codes, image_shape, stream_type
-from pyahir.sim.engine import GhdlEngine
+from pyahir.sim.run import Stalls
 
 if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
@@ -63,12 +64,12 @@ def save_array(path: Path, array: Array) -> None:
 
 def run_design(path: Path, engine: str, images_path: Path, *, codes: bool) -> Array:
     """Run a compiled design; its manifest says how to quantize images."""
-    if engine not in ("aa", "ghdl"):
+    if engine != "aa" and engine not in SIMULATORS:
         raise PyahirError(
-            f"{path}: a compiled design runs in the engines aa and ghdl; "
+            f"{path}: a compiled design runs in the engines aa, {', '.join(SIMULATORS)}; "
             f"give the model file to run it in {engine}"
         )
-    opened = AaEngine.open(path) if engine == "aa" else GhdlEngine.open(path)
+    opened = AaEngine.open(path) if engine == "aa" else SIMULATORS[engine].open(path)
     manifest = opened.files.manifest
     images = load_images(images_path, image_shape(manifest))
     found = opened.run(image_codes(manifest, images, images_path))
@@ -107,6 +108,7 @@ def _engine_values(
     images: Images,
     design: Path | None,
     folder: Path,
+    stalls: Stalls | None = None,
 ) -> tuple[Values, Timing | None]:
     if engine == "torch":
         return run_torch(source, images, graph), None
@@ -116,8 +118,8 @@ def _engine_values(
     if design is None:
         design = folder / f"{graph.name}.aa"
         compile_graph(graph, options, provenance_of(source)).write(design)
-    if engine == "ghdl":
-        return run_ghdl(design, codes)
+    if engine in SIMULATORS:
+        return run_simulator(engine, design, codes, stalls=stalls)
     return run_aa(design, codes, progress=tables.progress("aa")), None
 
 
@@ -128,21 +130,22 @@ def verify(
     images: Images,
     design: Path | None,
     folder: Path,
-) -> tuple[list[Comparison], Timing | None]:
+    stalls: Stalls | None = None,
+) -> tuple[list[Comparison], list[Timing]]:
     """Run ``engines`` on ``images`` and compare each with the one before it.
 
-    With ``ghdl`` among them the clock cycles of the simulation come along.
+    The clock cycles of the simulations among them come along; ``stalls`` are theirs.
     """
     graph = rounded_graph(quantized_graph(source, options), options)
     results: dict[str, Values] = {}
-    timing: Timing | None = None
+    timings: list[Timing] = []
     for engine in engines:
-        results[engine], found = _engine_values(
-            engine, source, graph, options, images, design, folder
+        results[engine], timing = _engine_values(
+            engine, source, graph, options, images, design, folder, stalls
         )
-        timing = found or timing
+        timings += [] if timing is None else [timing]
     order = [item.name for item in (*graph.inputs, *graph.nodes)]
-    return compare(results, order), timing
+    return compare(results, order), timings
 
 
 def evaluate(

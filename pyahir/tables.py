@@ -104,11 +104,11 @@ def verdict(
 
 
 def comparison_json(
-    found: Sequence[Comparison], frames: int, timing: Timing | None = None
+    found: Sequence[Comparison], frames: int, timings: Sequence[Timing] = ()
 ) -> dict[str, Any]:
     """Give the comparison in JSON types."""
     return {
-        "ghdl": None if timing is None else timing.json(),
+        "simulations": [timing.json() for timing in timings],
         "frames": frames,
         "compared": sum(item.compared for item in found),
         "differing": sum(item.differing for item in found),

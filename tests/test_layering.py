@@ -31,11 +31,14 @@ ORDER = (
     "engines",
     "tables",
     "runner",
+    "explore",
     "commands",
     "cli",
     "__main__",
     "__init__",
 )
+# Kernels are Aa: read by its parser, linked in by its back ends.
+WITHIN = {"kernels": "backends"}
 SEPARATE = {("backends", "frontend"), ("frontend", "backends")}
 SPELLS_AA = {Path("backends/aa/printer.py")}
 MARK = chr(36)
@@ -47,7 +50,7 @@ def relative(file: Path) -> Path:
 
 def layer(file: Path) -> str:
     parts = relative(file).parts
-    return parts[0].removesuffix(".py")
+    return WITHIN.get(parts[0], parts[0].removesuffix(".py"))
 
 
 def for_types_only(tree: ast.AST) -> set[ast.AST]:
@@ -86,11 +89,12 @@ def test_imports_go_down_the_order(file: Path) -> None:
     own = layer(file)
     for line, name in imports(file):
         words = name.split(".")
-        if words[0] != "pyahir" or len(words) < 2 or words[1] not in ORDER:
+        other = WITHIN.get(words[1], words[1]) if len(words) > 1 else ""
+        if words[0] != "pyahir" or other not in ORDER:
             continue
         place = f"{relative(file)}:{line} imports {name}"
-        assert ORDER.index(words[1]) <= ORDER.index(own), place
-        assert (own, words[1]) not in SEPARATE, place
+        assert ORDER.index(other) <= ORDER.index(own), place
+        assert (own, other) not in SEPARATE, place
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(relative(file)))

@@ -18,7 +18,7 @@ from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
     from pyahir.commands.pipes import Border
-    from pyahir.sim.run import SimulationResult, Stalls
+    from pyahir.sim.run import SimulationResult
 
 __all__ = ["simulate_command"]
 
@@ -64,6 +64,11 @@ FREE_RUN = 1_000_000  # cycles, where no number of words ends the run
 @click.option("--cycles", type=click.IntRange(min=1), help="Most cycles of the run.")
 @click.option("--fills", is_flag=True, help="Measure how full each pipe became.")
 @click.option("--vhdl", type=PATH, help="Write the VHDL text.")
+@click.option(
+    "--levels",
+    type=click.IntRange(min=1),
+    help="Most operators in a row between two registers of a loop.  [default: no bound]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate_command(
     program: Path,
@@ -79,26 +84,32 @@ def simulate_command(
     cycles: int | None,
     fills: bool,
     vhdl: Path | None,
+    levels: int | None,
     as_json: bool,
 ) -> int:
     """Simulate PROGRAM, Aa text, with words from files; show the words that come out."""
     from pyahir.backends.aa.files import write_files
-    from pyahir.backends.vhdl import to_vhdl
+    from pyahir.backends.vhdl import loops, to_vhdl
     from pyahir.commands.pipes import Border
     from pyahir.sim.ghdl import check_wave
     from pyahir.sim.registry import ENGINES, Request
+    from pyahir.sim.run import parse_stalls
 
     if engine not in ENGINES:
         raise PyahirError(f"--engine {engine}: no such engine; accepted: {', '.join(ENGINES)}")
     if wave is not None:
         check_wave(wave)
-    shares = _stalls(stalls, seed)
+    shares = parse_stalls(stalls, seed)
     border = Border.open(program)
     words = border.input_words(inputs)
     expected = border.golden_words(golden)
     targets = border.targets(outputs)
     wanted = border.counts(counts, words, expected)
-    text = to_vhdl(border.program) if engine == "ghdl" or vhdl is not None else None
+    ours = engine == "ghdl"
+    for option, given in (("--vhdl", vhdl), ("--levels", levels)):
+        if given is not None and not ours:
+            raise PyahirError(f"{option}: only with --engine ghdl, whose VHDL is pyahir's own")
+    text = to_vhdl(border.program, levels=levels) if ours else None
     if vhdl is not None and text is not None:
         write_files({vhdl: text.encode()})
     result = ENGINES[engine](
@@ -123,23 +134,13 @@ def simulate_command(
         for path in (*(path for _, path in targets), wave, vhdl):
             if path is not None:
                 click.echo(f"wrote {path}")
+        for loop in loops(border.program, levels=levels) if ours else ():
+            if loop.interval > 1:
+                rate = f"a new iteration only every {loop.interval} cycles"
+                click.echo(f"{loop.module}: {rate}: {loop.reason}")
         if expected:
             click.echo(_verdict(result, sum(map(len, expected.values()))))
     return 1 if result.mismatches else 0
-
-
-def _stalls(text: str, seed: int) -> Stalls:
-    from pyahir.sim.run import Stalls
-
-    try:
-        shares = [float(part) for part in text.split(",")]
-    except ValueError:
-        shares = []
-    if len(shares) not in (1, 2) or not all(0 <= share < 1 for share in shares):
-        raise PyahirError(
-            f"--stalls {text}: accepted are one share from 0 to below 1, or two: 0.2,0.5"
-        )
-    return Stalls(seed, inputs=shares[0], outputs=shares[-1])
 
 
 def _verdict(result: SimulationResult, compared: int) -> str:

@@ -106,7 +106,10 @@ def _pipes(planned: PlannedLayer, cycles: int) -> Iterable[Memory]:
         rooms = line_buffer_rooms(planned.sweep, cycles)
         yield rooms.before, planned.lanes_in * CODE_BITS
         yield rooms.behind, planned.sweep.column_lanes * CODE_BITS
-    if planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1:
+    if planned.input_major:
+        assert planned.layer.rescale is not None
+        yield planned.output_folds, planned.folding.pe * rescale_format(planned.layer.rescale).acc
+    elif planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1:
         width = planned.folding.simd * CODE_BITS
         yield 2 * planned.input_folds, width  # those that come again, and the next ones
 

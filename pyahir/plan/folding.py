@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from pyahir.errors import PlanError
 from pyahir.plan.layers import Layer
@@ -39,6 +40,7 @@ class Folding:
         return self.pe * self.simd
 
 
+@cache
 def divisors(number: int) -> tuple[int, ...]:
     small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
     return tuple(sorted({*small, *(number // d for d in small)}))

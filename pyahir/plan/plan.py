@@ -91,13 +91,18 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedLayer:
-    """A layer with its folding. ``lanes_in``, ``lanes_out``: channels a word of its streams."""
+    """A layer with its folding. ``lanes_in``, ``lanes_out``: channels a word of its streams.
+
+    ``input_major``: each word of inputs is multiplied for all outputs before the next one, so that
+    the layer is done when its last input has come; else output after output, as they are needed.
+    """
 
     layer: Layer
     folding: Folding
     lanes_in: int
     lanes_out: int
     sweep: Sweep | None
+    input_major: bool = False
 
     @property
     def name(self) -> str:

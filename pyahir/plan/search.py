@@ -11,7 +11,7 @@ wins, then the one with the fewest windows sent whole.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph
@@ -89,6 +89,8 @@ class Planner:
 
     def within_cycles(self, limit: int) -> Plan | None:
         """Give the plan with the fewest multipliers that needs at most ``limit`` cycles a frame."""
+        if limit < 1:
+            return None
         if limit not in self._found:
             best = self._search(limit)
             self._found[limit] = None if best is None else self._plan(best.foldings)
@@ -141,11 +143,19 @@ class Planner:
             plan = following
 
     def _plan(self, foldings: tuple[Folding, ...]) -> Plan:
+        """Put the layers one behind the other; what comes gradually is used as it comes."""
         planned: list[PlannedLayer] = []
-        width = self.lanes
+        width, gradual = self.lanes, True
         for layer, folding in zip(self.layers, foldings, strict=True):
-            planned.append(planned_layer(layer, width, folding))
-            width = planned[-1].lanes_out
+            placed = planned_layer(layer, width, folding)
+            if layer.kind == LayerKind.MATVEC and layer.window is None:
+                turned = gradual and placed.input_folds > 1 and placed.output_folds > 1
+                placed = replace(placed, input_major=turned)
+                gradual = placed.output_folds > 1 and not turned
+            else:
+                gradual = True
+            planned.append(placed)
+            width = placed.lanes_out
         return Plan(graph=self.graph, input_lanes=self.lanes, layers=tuple(planned))
 
     def _search(self, limit: int) -> _Partial | None:

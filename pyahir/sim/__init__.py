@@ -1,4 +1,4 @@
-"""Simulation of designs as VHDL: a testbench for any design, GHDL, and the engine ``ghdl``.
+"""Simulation of designs as VHDL: a testbench for any design, GHDL, the engines ghdl and ahir.
 
 In: an Aa program and words for its input pipes. Out: the words of its output pipes with the clock
 cycle of each.
@@ -6,11 +6,13 @@ cycle of each.
 
 from __future__ import annotations
 
+from pyahir.sim.ahir import AhirEngine
 from pyahir.sim.engine import GhdlEngine
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
 from pyahir.sim.tools import ToolError, require_tool
 
 __all__ = [
+    "AhirEngine",
     "GhdlEngine",
     "SimulationError",
     "SimulationResult",

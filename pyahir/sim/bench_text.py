@@ -179,7 +179,7 @@ INPUT = """\
     variable seed2 : positive := 4711;
     variable chance : real;
   begin
-    wait until rising_edge(clk) and reset = '0';
+    wait until rising_edge(clk) and reset = '0'{held};
     while not endfile(words) loop
       readline(words, row);
       read(row, word);

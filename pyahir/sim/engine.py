@@ -86,6 +86,14 @@ class FrameCycles:
         return tuple(end - start for start, end in zip(self.starts, self.ends, strict=False))
 
     @property
+    def single(self) -> int | None:
+        """Latency of the first frame: where the weights were there before it, of one frame alone.
+
+        Frames that follow do not change it: they are behind it everywhere.
+        """
+        return self.latencies[0] if self.latencies else None
+
+    @property
     def latency(self) -> int | None:
         """Latency of the last frame, with frames back to back: waiting in full pipes included."""
         return self.latencies[-1] if self.latencies else None

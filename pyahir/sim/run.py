@@ -39,6 +39,7 @@ __all__ = [
     "Stalls",
     "border_ports",
     "load_program",
+    "parse_stalls",
     "simulate",
 ]
 
@@ -233,3 +234,16 @@ def _sides(program: aa.Program) -> tuple[dict[str, list[str]], dict[str, list[st
                     if module.name not in names:
                         names.append(module.name)
     return sides
+
+
+def parse_stalls(text: str, seed: int) -> Stalls:
+    """Read ``0.3``, or ``0.2,0.5`` for inputs and outputs."""
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) not in (1, 2) or not all(0 <= share < 1 for share in shares):
+        raise SimulationError(
+            f"--stalls {text}: accepted are one share from 0 to below 1, or two: 0.2,0.5"
+        )
+    return Stalls(seed, inputs=shares[0], outputs=shares[-1])

@@ -89,12 +89,16 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Stalls:
-    """Random gaps: in each cycle with probability ``share``; inputs and outputs may differ."""
+    """Random gaps: in each cycle with probability ``share``; inputs and outputs may differ.
+
+    ``hold``: input pipes that begin when another input pipe has given all its words.
+    """
 
     seed: int = 0
     share: float = 0.0
     inputs: float | None = None
     outputs: float | None = None
+    hold: tuple[tuple[str, str], ...] = ()
 
     @property
     def input_share(self) -> float:
@@ -206,7 +210,7 @@ def _text(
         if port.name in checked:
             lines.append(vhdl.WRONG_SIGNALS.format(**fields))
     lines += ["begin", _control(ports, checked, bounds)]
-    lines += [_process(port, checked, stalls.seed, number) for number, port in enumerate(ports)]
+    lines += [_process(port, checked, stalls, number) for number, port in enumerate(ports)]
     links = ["clk => clk", "reset => reset"]
     for port in ports:
         links += [f"{port.side}_{part} => {port.side}_{part}" for part in ("data", "req", "ack")]
@@ -254,12 +258,13 @@ def _control(ports: Sequence[Port], checked: set[str], bounds: tuple[int, int | 
     )
 
 
-def _process(port: Port, checked: set[str], seed: int, number: int) -> str:
+def _process(port: Port, checked: set[str], stalls: Stalls, number: int) -> str:
     """Write the process that gives or takes the words of a pipe."""
     fields = _fields(port)
-    fields["seed"] = str(1 + (seed * 7919 + number * 104729) % 2_000_000_000)
+    fields["seed"] = str(1 + (stalls.seed * 7919 + number * 104729) % 2_000_000_000)
     if not port.output:
-        return vhdl.INPUT.format(**fields)
+        others = [f" and {other}_done" for name, other in stalls.hold if name == port.name]
+        return vhdl.INPUT.format(**fields, held="".join(others))
     check = port.name in checked
     return vhdl.OUTPUT.format(
         **fields,

@@ -96,8 +96,8 @@ def test_verify_in_hardware(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     *_, timing, verdict = out.rstrip().splitlines()
     assert (code, verdict.startswith("verify: PASSED: torch = ir = aa = ghdl: ")) == (0, True)
     assert re.fullmatch(
-        r"ghdl: first frame after [\d,]+ cycles, weights loaded; "
-        r"then [\d,]+ a frame, [\d,]+ predicted; latency [\d,]+",
+        r"ghdl: weights in [\d,]+ cycles, one frame in [\d,]+; "
+        r"back to back [\d,]+ a frame, [\d,]+ predicted",
         timing,
     )
 
@@ -312,7 +312,7 @@ class TestBadInput:
         assert message == refused(capsys, "evaluate", model, "--data", data)
 
     def test_engines(self, capsys: pytest.CaptureFixture[str], model: Path) -> None:
-        accepted = "two or more of torch, ir, aa, ghdl, comma-separated"
+        accepted = "two or more of torch, ir, aa, ghdl, ahir, comma-separated"
         message = f"--engines ir,vivado: accepted are {accepted}"
         assert message == refused(capsys, "verify", model, "--engines", "ir,vivado")
 
@@ -346,7 +346,7 @@ class TestBadInput:
         pyahir(capsys, "compile", model, "-o", design)
         np.save(tmp_path / "x.npy", images())
         message = (
-            f"{design}: a compiled design runs in the engines aa and ghdl; "
+            f"{design}: a compiled design runs in the engines aa, ghdl, ahir; "
             "give the model file to run it in ir"
         )
         found = refused(

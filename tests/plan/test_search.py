@@ -7,6 +7,7 @@ import re
 import pytest
 
 from pyahir.errors import PlanError
+from pyahir.ir.ops import Conv2d
 from pyahir.plan.folding import Folding, divisors, parse_folding
 from pyahir.plan.layers import Layer, LayerKind, layers_of
 from pyahir.plan.plan import gear_cycles, planned_layer
@@ -72,6 +73,12 @@ def test_the_front_has_no_plan_that_another_beats() -> None:
     assert [cycles for _, cycles in points] == sorted({c for _, c in points}, reverse=True)
     for multipliers, cycles in points:
         assert planner.within_multipliers(multipliers).cycles_per_frame == cycles
+
+
+def test_the_front_of_a_network_that_one_cycle_serves() -> None:
+    chain = Chain((1, 1, 13))
+    chain.conv(2, Conv2d(kernel_size=(1, 1)))
+    assert [plan.cycles_per_frame for plan in Planner(chain.graph()).front()][-1] == 1
 
 
 def test_a_number_of_cycles_needs_the_fewest_multipliers() -> None:

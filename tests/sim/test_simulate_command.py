@@ -124,6 +124,39 @@ def test_a_program_without_input_ends_at_the_limit(engine: str) -> None:
     assert json.loads(out)["outputs"]["o"]["values"] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("option", "value"), [("--vhdl", "a.vhd"), ("--levels", "2")])
+def test_what_only_our_vhdl_has(folder: Path, option: str, value: str) -> None:
+    arguments = ("pair_sum.aa", "--input", "x.txt", "--engine", "aa", option, value)
+    message = f"{option}: only with --engine ghdl, whose VHDL is pyahir's own"
+    assert message == refused(*arguments)
+    assert not (folder / "a.vhd").exists()
+
+
+@pytest.mark.ghdl
+def test_a_slow_loop_is_told_with_its_reason() -> None:
+    text = """$pipe a : $uint<8> $depth 2
+$pipe o : $uint<8> $depth 2
+$module [slow] $in () $out () $is
+{
+  $branchblock [b] {
+    $dopipeline $depth 7 $buffering 2 $fullrate
+      $merge $entry $loopback
+        $phi s := $zero<8> $on $entry n $on $loopback
+      $endmerge
+      x := a
+      n := (s + x)
+      o := n
+    $while 1
+  }
+}
+"""
+    Path("slow.aa").write_text(text)
+    Path("few.txt").write_text("1\n2\n3\n4\n")
+    code, out = run("slow.aa", "--input", "few.txt")
+    assert code == 0
+    assert "slow: a new iteration only every 3 cycles: the next one needs 'n' of line 11\n" in out
+
+
 @pytest.mark.ghdl
 def test_a_deadlock_is_one_error() -> None:
     Path("p.txt").write_text("7\n" * 20)

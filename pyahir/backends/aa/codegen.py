@@ -47,6 +47,7 @@ class Shared:
     )
     bases: dict[Symbol, int] = field(default_factory=dict["Symbol", int])
     blocking: dict[str, bool] = field(default_factory=dict[str, bool])
+    called: set[str] = field(default_factory=set[str])
     fill: int | None = None
 
     def module(self, name: str) -> aa.Module:
@@ -84,7 +85,7 @@ class ModuleCoder:
         module = self.module
         inputs = [self._name(self.scope.symbols[argument.name]) for argument in module.inputs]
         outputs = [self._name(self.scope.symbols[argument.name]) for argument in module.outputs]
-        daemon = not inputs and not outputs
+        daemon = not inputs and not outputs and module.name not in self.shared.called
         self._indent = 3 if daemon else 2
         self._body(module.body or (), self.scope)
         body, names = self._lines, sorted(set(self._names.values()) - set(inputs))

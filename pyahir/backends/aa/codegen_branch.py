@@ -91,7 +91,10 @@ class BranchCoder:
                     merge = self.targets[label]
                     start = self._segment(merge)
                     self.segments[current].append(_Jump((("", start, merge, label),)))
-                    return
+                    if not rest:
+                        return
+                    # Only a merge further down leads to what follows.
+                    current = self._new()
                 case aa.If() | aa.Switch() if _jumps((statement,)):
                     following = self._new() if rest or after is None else after
                     self._choose(statement, current, following)

@@ -246,7 +246,7 @@ class ExprCoder:
         return " + ".join(terms) or "0", low, width
 
     def _bounded(self, index: Typed, size: int, symbol: Symbol, loc: aa.Loc | None) -> str:
-        if index.number is not None:
+        if index.number is not None and not index.operands:  # a slice has its low bit there
             return str(index.number % size if size & (size - 1) == 0 else index.number)
         code = self.value(index)
         if code.high < size:
@@ -322,10 +322,9 @@ class ExprCoder:
                 lhs, rhs = self._raw_limited(left), self._raw_limited(right)
                 return _arithmetic(op, lhs, rhs)
             case aa.BinaryOp.BIT_SELECT:
-                width = scalar_width(type_)
-                bits, index = self.pattern(left), self.pattern(right)
-                place = f"{index.text} % {width}" if index.high >= width else index.text
-                return Code(f"({bits.text} >> {place} & 1)", 0, 1)
+                reach = (1 << (scalar_width(type_) - 1).bit_length()) - 1
+                bits, index = self.pattern(left), _low(self.pattern(right), reach)
+                return Code(f"({bits.text} >> {index.text} & 1)", 0, 1)
             case _:
                 return self._shift(op, left, right, type_)
 
@@ -337,7 +336,8 @@ class ExprCoder:
 
     def _shift(self, op: aa.BinaryOp, left: Typed, right: Typed, type_: ty.Type) -> Code:
         width = scalar_width(type_)
-        amount = self.pattern(right)
+        # The hardware looks at so many low bits of the amount that twice the width nearly fits.
+        amount = _low(self.pattern(right), (2 << (width - 1).bit_length()) - 1)
         fixed = amount.low if amount.low == amount.high else None
         if op is aa.BinaryOp.SHIFT_RIGHT:
             value = self.value(left)
@@ -448,6 +448,13 @@ class ExprCoder:
             return signed
         name = self.env.temporary(signed.text)
         return Code(f"(({name} & {high}) - ({name} < 0) * {-low})", low, high)
+
+
+def _low(code: Code, mask: int) -> Code:
+    """Keep the low bits of a value that is not negative."""
+    if code.low == code.high:
+        return _number(code.low & mask)
+    return code if code.high <= mask else Code(f"({code.text} & {mask})", 0, mask)
 
 
 def _bitwise(sign: str, left: Code, right: Code, type_: ty.Type) -> Code:

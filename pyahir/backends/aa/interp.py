@@ -181,6 +181,8 @@ class Simulator:
             store_pointer=self._store_pointer,
         )
         modules = [module for module in self._program.modules() if module.body is not None]
+        for module in self._program.modules():
+            self._shared.called |= callees(module, self._scopes.modules[module.name])
         for module in modules:
             source = ModuleCoder(self._shared, module).source()
             exec(_compiled(source, module.name), names)
@@ -191,9 +193,7 @@ class Simulator:
                 names[f"shared_{key}"] = make()
 
     def _default_tops(self) -> tuple[str, ...]:
-        called: set[str] = set()
-        for module in self._program.modules():
-            called |= callees(module, self._scopes.modules[module.name])
+        called = self._shared.called
         return tuple(
             module.name
             for module in self._program.modules()
@@ -444,8 +444,13 @@ class Simulator:
 
 
 def _encode(bits: int) -> int:
-    """Return the index of the highest set bit, 0 for none."""
-    return max(int(bits).bit_length() - 1, 0)
+    """Return the index of the bit that is set; with several, the indices joined by OR."""
+    found = 0
+    while bits:
+        lowest = bits & -bits
+        found |= lowest.bit_length() - 1
+        bits ^= lowest
+    return found
 
 
 def _concurrent(

@@ -39,6 +39,8 @@ def pack_memories(plan: Plan, memories: Sequence[Memory]) -> Items:
 def _weights(planned: PlannedLayer, memory: Memory) -> Items:
     """Words in the order (output fold, input fold); lanes (channel, input), inputs lowest.
 
+    In an input-major layer the words are in the order (input fold, output fold).
+
     Lanes beyond the inputs of a pixel are zero; in a packed layer they are those of the next one.
     """
     weight = planned.layer.weight
@@ -50,7 +52,8 @@ def _weights(planned: PlannedLayer, memory: Memory) -> Items:
     filling = planned.input_folds * simd - ordered.shape[1]
     ordered = np.pad(ordered, ((0, 0), (0, filling)))
     grid = ordered.reshape(planned.output_folds, pe, planned.input_folds, simd)
-    words = grid.transpose(0, 2, 1, 3).reshape(memory.words, pe * simd).astype(np.int8)
+    order = (2, 0, 1, 3) if planned.input_major else (0, 2, 1, 3)
+    words = grid.transpose(order).reshape(memory.words, pe * simd).astype(np.int8)
     padded = np.zeros((memory.words, memory.items * ITEM_BITS // 8), np.uint8)
     padded[:, : words.shape[1]] = words.view(np.uint8)
     return padded.view(np.dtype("<u8")).ravel()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa import types as ty
+from pyahir.backends.aa.natural_types import scalar_width
+from pyahir.backends.aa.previous_rules import check_previous_values
 from pyahir.backends.aa.printer import expr_text, type_text
 from pyahir.backends.aa.scopes import Kind
 from pyahir.backends.aa.traverse import nodes, scoped, uses
@@ -35,6 +37,9 @@ _PLAIN_VALUES = (
 )
 _BRANCH_ONLY = (aa.If, aa.Switch, aa.Merge, aa.Place, aa.DoPipeline)
 _HALF = ty.Float(5, 10)
+_WIDEST_VOLATILE = 64
+_CODERS = (aa.UnaryOp.DECODE, aa.UnaryOp.ENCODE)
+_SHIFTS = (aa.BinaryOp.SHIFT_LEFT, aa.BinaryOp.SHIFT_RIGHT)
 
 
 class StatementRules:
@@ -287,6 +292,8 @@ class StatementRules:
                     f"a dopipeline holds {type(statement).__name__}; accepted: simple statements",
                 )
         self._check_repeated_calls(loop, scope)
+        if self.emitted:
+            check_previous_values(loop, scope, self.program)
 
     def _check_repeated_calls(self, loop: aa.DoPipeline, scope: Scope) -> None:
         """Find two dependent calls of one shared module: they wait for each other for ever."""
@@ -325,6 +332,9 @@ class StatementRules:
         if isinstance(statement, aa.Assign | aa.Call | aa.Split):
             self._check_marks(statement, marks)
             self._check_guard(statement, scope)
+            if self.emitted:
+                self._check_coders(statement)
+                self._check_constant_value(statement, scope)
             if statement.volatile:
                 self._check_volatile(statement, scope)
             else:
@@ -333,6 +343,34 @@ class StatementRules:
             symbol = self.scope.find(statement.mutex)
             if symbol is None or symbol.kind is not Kind.MUTEX:
                 self.add(statement.loc, f"'{statement.mutex}' is not a mutex")
+
+    def _check_coders(self, statement: aa.Statement) -> None:
+        """The tools find the type of a decoded or encoded expression only now and then."""
+        for node in nodes(statement):
+            coder = isinstance(node, aa.Unary) and node.op in _CODERS
+            if isinstance(node, aa.Unary) and coder and not isinstance(node.operand, aa.Name):
+                self.add(
+                    node.loc,
+                    f"{node.op.value} of '{expr_text(node.operand)}'; accepted: a plain name",
+                )
+
+    def _check_constant_value(self, statement: aa.Statement, scope: Scope) -> None:
+        """The tools put a constant value everywhere: guards and previous values are lost."""
+        if not isinstance(statement, aa.Assign) or not isinstance(statement.target, aa.Name):
+            return
+        symbol = scope.find(statement.target.name)
+        if symbol is None or symbol.kind is not Kind.VARIABLE:
+            return
+        for node in nodes(statement.value):
+            if isinstance(node, aa.CallExpr | aa.PathName | aa.Dereference | aa.AddressOf):
+                return
+            if isinstance(node, aa.Name) and not self._constant(node, scope):
+                return
+        self.add(
+            statement.loc,
+            f"variable '{symbol.name}' is constant: the tools use its value before its definition "
+            f"and whatever its guard; declare a constant",
+        )
 
     def _check_marks(
         self, statement: aa.Assign | aa.Call | aa.Split, marks: set[str | None]
@@ -393,6 +431,7 @@ class StatementRules:
                         f"volatile '{node.op.value}' on {type_text(type_)}; "
                         f"accepted: {type_text(_HALF)}",
                     )
+                self._check_volatile_width(node, type_, scope)
             if isinstance(node, aa.Dereference):
                 self.add(node.loc, "a volatile statement follows a pointer; accepted: variables")
         own = [use.symbol for use in uses(statement, scope) if use.write]
@@ -415,6 +454,24 @@ class StatementRules:
                     f"a volatile statement uses '{symbol.name}', "
                     f"which is defined further down; accepted: values from above",
                 )
+
+    def _check_volatile_width(self, node: aa.Binary, type_: ty.Type | None, scope: Scope) -> None:
+        """Wide products and wide shifts by a variable are registered operators for the tools."""
+        shift = node.op in _SHIFTS and not self._constant(node.rhs, scope)
+        if not (shift or node.op is aa.BinaryOp.MUL) or not isinstance(type_, ty.UInt | ty.Int):
+            return
+        if scalar_width(type_) > _WIDEST_VOLATILE:
+            self.add(
+                node.loc,
+                f"volatile '{node.op.value}' on {type_text(type_)}; "
+                f"accepted: at most {_WIDEST_VOLATILE} bits",
+            )
+
+    def _constant(self, expr: aa.Expr, scope: Scope) -> bool:
+        if isinstance(expr, aa.Name):
+            symbol = scope.find(expr.name)
+            return symbol is not None and symbol.kind in (Kind.CONSTANT, Kind.PARAMETER)
+        return isinstance(expr, _PLAIN_VALUES) and not isinstance(expr, aa.PathName)
 
 
 def _copied_or_foreign(module: aa.Module) -> bool:

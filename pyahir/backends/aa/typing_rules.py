@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["BOOL", "POINTER_WIDTH", "Typed", "Typing", "array_parts", "scalar_width"]
 
 _FLOAT_OPS = COMPARISONS | {aa.BinaryOp.ADD, aa.BinaryOp.SUB, aa.BinaryOp.MUL}
-_FOLDED_WRONG = frozenset(
+_FOLDED_UNSIGNED = frozenset(
     {
         aa.BinaryOp.SHIFT_RIGHT,
         aa.BinaryOp.DIV,
@@ -40,6 +40,19 @@ _FOLDED_WRONG = frozenset(
         aa.BinaryOp.LESS_EQUAL,
         aa.BinaryOp.GREATER,
         aa.BinaryOp.GREATER_EQUAL,
+    }
+)
+# Of constants: '<=' and '>=' are folded as strict, shifts go wrong beyond the width, a selected
+# bit is another one or an assertion, a rotation crashes.
+_FOLDED_WRONG = frozenset(
+    {
+        aa.BinaryOp.LESS_EQUAL,
+        aa.BinaryOp.GREATER_EQUAL,
+        aa.BinaryOp.SHIFT_LEFT,
+        aa.BinaryOp.SHIFT_RIGHT,
+        aa.BinaryOp.ROTATE_LEFT,
+        aa.BinaryOp.ROTATE_RIGHT,
+        aa.BinaryOp.BIT_SELECT,
     }
 )
 
@@ -134,6 +147,12 @@ class Typing:
                 return self._bit_map(expr, operand, pairs, scope)
             case aa.BitReduce(_, operand):
                 inner = self._typed_alone(operand, scope)
+                if _is_constant(inner):
+                    self._error(
+                        expr,
+                        f"'{expr_text(expr)}' is constant: the tools crash when they fold it; "
+                        f"write the result",
+                    )
                 return Typed(expr, BOOL, (inner,))
             case aa.Cast(type_, operand):
                 return self._cast(expr, type_, operand, scope)
@@ -141,7 +160,7 @@ class Typing:
                 target = self.scopes.resolve(type_, expr.loc)
                 if self.natural(operand, scope) is None and isinstance(target, ty.UInt | ty.Int):
                     return Typed(expr, target, (self.typed(operand, scope, target),))
-                return Typed(expr, target, (self._typed_alone(operand, scope),))
+                return self._bit_cast(expr, target, operand, scope)
             case aa.CallExpr():
                 return self._call(expr, scope)
             case aa.AddressOf() | aa.Dereference():
@@ -305,11 +324,19 @@ class Typing:
         if op is aa.BinaryOp.UNORDERED and not isinstance(parts[0].type, ty.Float):
             self._error(expr, "'><' compares floating point only")
         signed = isinstance(parts[0].type, ty.Int)
-        if signed and op in _FOLDED_WRONG and all(map(_is_constant, parts)):
+        if not all(map(_is_constant, parts)):
+            return Typed(expr, type_, parts)
+        if signed and op in _FOLDED_UNSIGNED:
             self._error(
                 expr,
                 f"'{expr_text(expr)}' is constant and signed: the tools fold '{op.value}' as "
                 f"unsigned; write the result",
+            )
+        elif op in _FOLDED_WRONG:
+            self._error(
+                expr,
+                f"'{expr_text(expr)}' is constant: the tools fold '{op.value}' wrongly; "
+                f"write the result",
             )
         return Typed(expr, type_, parts)
 
@@ -377,10 +404,14 @@ class Typing:
     ) -> Typed:
         inner = self._typed_alone(operand, scope)
         width = scalar_width(inner.type)
-        used = sorted(target for _, target in pairs)
-        if used != list(range(width)) or any(not 0 <= source < width for source, _ in pairs):
+        every = list(range(width))
+        if sorted(target for _, target in pairs) != every:
             self._error(
                 expr, f"bitmap of {width} bits; accepted: each target bit 0 to {width - 1} once"
+            )
+        elif sorted(source for source, _ in pairs) != every:
+            self._error(
+                expr, f"bitmap of {width} bits; accepted: each source bit 0 to {width - 1} once"
             )
         return Typed(expr, inner.type, (inner,))
 
@@ -393,6 +424,17 @@ class Typing:
             self._error(
                 expr,
                 f"'{expr_text(expr)}' is constant: the tools fold the cast without the sign; "
+                f"write the result",
+            )
+        return Typed(expr, target, (inner,))
+
+    def _bit_cast(self, expr: aa.BitCast, target: ty.Type, operand: aa.Expr, scope: Scope) -> Typed:
+        inner = self._typed_alone(operand, scope)
+        wider = scalar_width(target) > scalar_width(inner.type)
+        if wider and isinstance(inner.type, ty.Int) and _is_constant(inner):
+            self._error(
+                expr,
+                f"'{expr_text(expr)}' is constant: the tools fold the bitcast with the sign; "
                 f"write the result",
             )
         return Typed(expr, target, (inner,))

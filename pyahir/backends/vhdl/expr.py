@@ -149,8 +149,8 @@ class Writer:
                 return f"bit_at({self.bits(left)}, {self.bits(right)})"
             case _ if op in _AMOUNT:
                 if _is_constant(right.typed) and right.typed.number is not None:
-                    amount = str(right.typed.number % (1 << right.width))
-                    return f"{_AMOUNT[op]}({self.text(left)}, {_clipped(amount)})"
+                    reach = (2 << (left.width - 1).bit_length()) - 1
+                    return f"{_AMOUNT[op]}({self.text(left)}, {right.typed.number & reach})"
                 return f"{_AMOUNT[op]}({self.text(left)}, {self.bits(right)})"
             case _:
                 unsupported(tree.typed.node.loc, f"the operator '{op.value}'")
@@ -223,8 +223,8 @@ class Writer:
     def _bit_map(self, operand: Tree, pairs: tuple[tuple[int, int], ...]) -> str:
         sources = {target: source for source, target in pairs}
         order = [sources[target] for target in sorted(sources, reverse=True)]
-        kind = "signed" if isinstance(operand.type, ty.Int) else "unsigned"
-        return f"{kind}'({' & '.join(self._slice(operand, bit, bit) for bit in order)})"
+        bits = f"unsigned'({' & '.join(self._slice(operand, bit, bit) for bit in order)})"
+        return f"signed({bits})" if isinstance(operand.type, ty.Int) else bits
 
     def _cast(self, tree: Tree, *, plain: bool) -> str:
         operand = tree.operands[0]
@@ -251,10 +251,6 @@ def _kind(tree: Tree) -> str:
 
 def _is_constant(typed: Typed) -> bool:
     return not typed.operands and typed.symbol is None
-
-
-def _clipped(amount: str) -> str:
-    return amount if int(amount) <= _WIDEST else str(_WIDEST)
 
 
 def _wrapped(text: str) -> str:

@@ -13,54 +13,46 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyahir.backends.aa import types as ty
-from pyahir.backends.vhdl.expr import Writer, declared
+from pyahir.backends.aa.scopes import Symbol
+from pyahir.backends.vhdl.expr import Writer
+from pyahir.backends.vhdl.items import Facts, ItemKind, Link, Shape, Side
 from pyahir.backends.vhdl.names import Namer
-from pyahir.backends.vhdl.schedule import Schedule
+from pyahir.backends.vhdl.part import Part, Site, cast_from_bits, zero
+from pyahir.backends.vhdl.schedule import Schedule, Zone
 from pyahir.backends.vhdl.tree import Action, Operation, Tree, Variable, leaves
 
-__all__ = ["LoopWriter", "Part", "Site"]
+__all__ = ["LoopWriter", "Surroundings"]
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """One use of a pipe or storage: when, which address, which data."""
+class Surroundings:
+    """What a loop must know of its module; ``thread`` is the state machine that it runs in."""
 
-    action: Action
-    item: str
-    strobe: str
-    address: str = ""
-    data: str = ""
-
-
-@dataclass(slots=True)
-class Part:
-    """VHDL lines of a part of a module."""
-
-    declarations: list[str] = field(default_factory=list[str])
-    concurrent: list[str] = field(default_factory=list[str])
-    clocked: list[str] = field(default_factory=list[str])
-    reset: list[str] = field(default_factory=list[str])
-    sites: list[Site] = field(default_factory=list[Site])
-
-    def signal(self, name: str, type_: ty.Type, width: int) -> None:
-        """Declare a signal that begins at 0."""
-        self.declarations.append(f"signal {name} : {declared(type_, width)} := (others => '0');")
+    shapes: dict[Symbol, Shape]
+    facts: Facts
+    namer: Namer
+    thread: str = ""
 
 
 @dataclass(slots=True)
 class LoopWriter:
-    """Writes one loop; ``tag`` begins the names of its control signals."""
+    """Writes one loop; ``tag`` begins the names of its control signals.
+
+    ``exports`` are values that others read, with the signals that keep those of the last iteration.
+    """
 
     tag: str
     plan: Schedule
-    namer: Namer
+    around: Surroundings
     carried: list[tuple[Variable, Tree]]
     condition: Tree | None
+    exports: list[tuple[Variable, str]] = field(default_factory=list[tuple[Variable, str]])
     part: Part = field(default_factory=Part)
     names: dict[tuple[Variable, int], str] = field(default_factory=dict[tuple[Variable, int], str])
     kept: dict[Variable, str] = field(default_factory=dict[Variable, str])
     delayed: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     ready: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    grants: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     actions: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
 
     @property
@@ -69,12 +61,29 @@ class LoopWriter:
         trees = [tree for _, tree in self.carried]
         trees += [] if self.condition is None else [self.condition]
         stages = [v.stage for tree in trees for v in leaves(tree) if not v.outer]
-        return max([self.plan.hold, *stages])
+        return max([0, *stages])
 
     @property
     def last(self) -> int:
         """The last stage."""
-        return max([self.turn, *(operation.stage for operation in self.plan.operations)])
+        stages = [operation.stage for operation in self.plan.operations]
+        return max([self.turn, *stages, *(variable.stage for variable, _ in self.exports)])
+
+    @property
+    def zones(self) -> list[Zone]:
+        """Ranges of stages that hold one iteration at a time."""
+        return list(self.plan.zones())
+
+    @property
+    def interval(self) -> int:
+        """The cycles from one iteration to the next."""
+        return max([self.turn + 1, *(zone.interval for zone in self.zones)])
+
+    @property
+    def reason(self) -> str:
+        """Say what forbids to start an iteration in every cycle; "" where nothing does."""
+        notes = dict(reversed(self.notes()))
+        return notes.get(self.interval, "")
 
     def write(self) -> Part:
         """Write the loop."""
@@ -87,23 +96,50 @@ class LoopWriter:
         for operation in self.plan.operations:
             self._operation(operation)
         self._next_iteration()
-        self.part.concurrent += [f"-- {self.tag}: {note}" for note in self._notes()]
+        for variable, name in self.exports:
+            self._export(variable, name)
+        self.part.concurrent += [
+            f"-- {self.tag}: a new iteration only every {interval} cycles: {reason}"
+            for interval, reason in self.notes()
+        ]
         self._control()
         return self.part
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[tuple[int, str]]:
         """Say why iterations do not start in every cycle, if they do not."""
-        if self.plan.notes or self.turn == 0:
-            return self.plan.notes
-        names = ", ".join(f"'{variable.name}'" for variable, _ in self.carried)
-        return [f"a new iteration only every {self.turn + 1} cycles: it needs {names}"]
+        notes = [(self.turn + 1, f"the next one needs {self._needed()}")] if self.turn else []
+        return list(dict.fromkeys([*notes, *((z.interval, z.reason) for z in self.zones)]))
+
+    def _needed(self) -> str:
+        """Name the values that decide when the next iteration starts."""
+        trees = [tree for _, tree in self.carried]
+        trees += [] if self.condition is None else [self.condition]
+        found: dict[str, None] = {}
+        for variable in (variable for tree in trees for variable in leaves(tree)):
+            if not variable.outer and variable.stage == self.turn:
+                loc = None if variable.maker is None else variable.maker.loc
+                where = "" if loc is None else f" of line {loc.line}"
+                found[f"'{variable.name}'{where}"] = None
+        return " and ".join(found)
+
+    def _export(self, variable: Variable, name: str) -> None:
+        """Keep the value of the last iteration for those who read it after the loop."""
+        maker = variable.maker
+        if maker is not None and maker.action is not Action.VOLATILE:
+            self.part.concurrent.append(f"{name} <= {self._base(variable)};")
+            if maker.action is not Action.LOAD:
+                self.part.reset.append(zero(self._base(variable)))
+            return
+        self.part.reset.append(zero(name))
+        lines = self.delayed.setdefault(variable.stage, [])
+        lines.append(f"{name} <= {self._base(variable)};")
 
     # Names of values in stages
 
     def _base(self, variable: Variable) -> str:
         key = (variable, variable.stage)
         if key not in self.names:
-            self.names[key] = self.namer.claim(variable.name)
+            self.names[key] = self.around.namer.claim(variable.name)
             self.part.signal(self.names[key], variable.type, variable.width)
         return self.names[key]
 
@@ -115,7 +151,7 @@ class LoopWriter:
         for place in range(variable.stage + 1, stage + 1):
             key = (variable, place)
             if key not in self.names:
-                self.names[key] = self.namer.claim(f"{self._base(variable)}_s{place}")
+                self.names[key] = self.around.namer.claim(f"{self._base(variable)}_s{place}")
                 self.part.signal(self.names[key], variable.type, variable.width)
                 self.delayed.setdefault(place - 1, []).append(f"{self.names[key]} <= {name};")
             name = self.names[key]
@@ -129,7 +165,7 @@ class LoopWriter:
         if maker.action is not Action.VOLATILE:
             return name
         if variable not in self.kept:
-            self.kept[variable] = self.namer.claim(f"{name}_before")
+            self.kept[variable] = self.around.namer.claim(f"{name}_before")
             self.part.signal(self.kept[variable], variable.type, variable.width)
             self.part.reset.append(f"{self.kept[variable]} <= (others => '0');")
             line = f"{self.kept[variable]} <= {name};"
@@ -156,21 +192,56 @@ class LoopWriter:
             case Action.REGISTER:
                 self._register(operation, guard, target, value)
             case Action.READ:
-                assert operation.target is not None
-                kind = "signed" if isinstance(operation.target.type, ty.Int) else "unsigned"
-                self._register(operation, guard, target, f"{kind}({operation.item}_read_data)")
-                self._site(operation, guard, "valid")
+                self._read(operation, guard, target)
             case Action.WRITE:
-                self._site(operation, guard, "room", data=f"std_logic_vector({value})")
+                self._site(operation, guard, data=(f"std_logic_vector({value})",))
             case Action.LOAD | Action.STORE:
                 assert operation.index is not None
                 address = writer.bits(operation.index)
-                data = f"std_logic_vector({value})" if value else ""
-                self._site(operation, guard, "", address=address, data=data)
+                data = (f"std_logic_vector({value})",) if value else ()
+                self._site(operation, guard, address=address, data=data)
                 if operation.target is not None:
-                    signed = isinstance(operation.target.type, ty.Int)
-                    kind = "signed" if signed else "unsigned"
-                    self.part.concurrent.append(f"{target} <= {kind}({operation.item}_read_data);")
+                    self._loaded(operation, operation.target, guard)
+            case Action.CALL:
+                raise AssertionError("calls are written into loops")
+
+    def _read(self, operation: Operation, guard: str, target: str) -> None:
+        assert operation.target is not None
+        link, type_ = self._link(operation), operation.target.type
+        prefix = link.prefix(self.around.shapes)
+        word = cast_from_bits(type_, f"{prefix}_read_data")
+        if self.around.shapes[link.symbol].kind is ItemKind.NOBLOCK:
+            nothing = f"to_{'signed' if isinstance(type_, ty.Int) else 'unsigned'}"
+            width = operation.target.width
+            word = f"pick({prefix}_read_valid = '1', {word}, {nothing}(0, {width}))"
+        self._register(operation, guard, target, word)
+        self._site(operation, guard)
+
+    def _loaded(self, operation: Operation, target: Variable, guard: str) -> None:
+        """Take the word that a load gives in the next cycle; keep it if others load as well."""
+        link = self._link(operation)
+        name, part = self._base(target), self.part
+        word = cast_from_bits(target.type, f"{link.prefix(self.around.shapes)}_read_data")
+        exported = any(variable is target for variable, _ in self.exports)
+        if link.symbol not in self.around.facts.crowded and not exported:
+            part.concurrent.append(f"{name} <= {word};")
+            return
+        fresh, held = (self.around.namer.claim(f"{name}_{end}") for end in ("fresh", "held"))
+        part.bit(fresh)
+        part.signal(held, target.type, target.width)
+        part.concurrent.append(f"{name} <= {word} when {fresh} = '1' else {held};")
+        part.clocked += [f"{fresh} <= '0';", f"if {fresh} = '1' then"]
+        part.clocked += [f"  {held} <= {name};", "end if;"]
+        part.reset += [f"{fresh} <= '0';", zero(held)]
+        lines = self.actions.setdefault(operation.stage, [])
+        if not guard:
+            lines.append(f"{fresh} <= '1';")
+            return
+        level = "0" if operation.inverted else "1"
+        lines += [f"if {guard} = '{level}' then", f"  {fresh} <= '1';", "end if;"]
+
+    def _link(self, operation: Operation) -> Link:
+        return Link(operation.named_item(), Side.of(operation.action), self.around.thread)
 
     def _register(self, operation: Operation, guard: str, target: str, value: str) -> None:
         lines = self.actions.setdefault(operation.stage, [])
@@ -184,18 +255,30 @@ class LoopWriter:
         self.part.reset.append(f"{target} <= (others => '0');")
 
     def _site(
-        self, operation: Operation, guard: str, status: str, *, address: str = "", data: str = ""
+        self, operation: Operation, guard: str, *, address: str = "", data: tuple[str, ...] = ()
     ) -> None:
-        side = "read" if operation.action in (Action.READ, Action.LOAD) else "write"
-        fire = f"{self.tag}_fire({operation.stage})"
+        link, stage = self._link(operation), operation.stage
+        shape, prefix = self.around.shapes[link.symbol], link.prefix(self.around.shapes)
         on = f"not {guard}" if operation.inverted else guard
         off = guard if operation.inverted else f"not {guard}"
-        strobe = f"{fire} and {on}" if guard else fire
-        if status:
-            flag = f"{operation.item}_{side}_{status}"
-            wait = f"({off} or {flag})" if guard else flag
-            self.ready.setdefault(operation.stage, []).append(wait)
-        self.part.sites.append(Site(operation.action, operation.item, strobe, address, data))
+
+        def unless_off(flag: str) -> str:
+            return f"({off} or {flag})" if guard else flag
+
+        status = "read_valid" if link.side is Side.READ else "write_room"
+        waits = shape.kind in (ItemKind.FIFO, ItemKind.LIFO)
+        if waits or (shape.kind is ItemKind.NOBLOCK and link.side is Side.WRITE):
+            self.ready.setdefault(stage, []).append(unless_off(f"{prefix}_{status}"))
+        elif shape.kind is ItemKind.NOBLOCK:
+            on = f"{on} and {prefix}_read_valid" if guard else f"{prefix}_read_valid"
+        fire, request = f"{self.tag}_fire({stage})", ""
+        if (link.symbol, link.side) in self.around.facts.contested:
+            granted = unless_off(f"{prefix}_{link.side.value}_granted")
+            self.grants.setdefault(stage, []).append(granted)
+            wish = f"{self.tag}_wish({stage})"
+            request = f"{wish} and {on}" if guard else wish
+        strobe = f"{fire} and {on}" if on else fire
+        self.part.sites.append(Site(link, strobe, request, address, data))
 
     # Control
 
@@ -219,10 +302,21 @@ class LoopWriter:
             vector = f"signal {tag}_{name} : std_logic_vector(0 to {last}) := (others => '0');"
             part.declarations.append(vector)
         part.reset.append(f"{tag}_full <= (others => '0');")
+        if self.grants:
+            part.declarations.append(f"signal {tag}_wish : std_logic_vector(0 to {last});")
+        alone: dict[int, int] = {}
+        for zone in self.zones:
+            alone[zone.first] = max(zone.last, alone.get(zone.first, 0))
         for stage in range(last + 1):
             terms = [f"{tag}_full({stage})", *self.ready.get(stage, [])]
-            if stage < last:
+            if stage in alone:
+                terms += [f"not {tag}_full({i})" for i in range(stage + 1, alone[stage] + 1)]
+            elif stage < last:
                 terms.append(f"(not {tag}_full({stage + 1}) or {tag}_fire({stage + 1}))")
+            if self.grants:
+                granted = [f"{tag}_wish({stage})", *self.grants.get(stage, [])]
+                part.concurrent.append(f"{tag}_wish({stage}) <= {' and '.join(terms)};")
+                terms = granted
             part.concurrent.append(f"{tag}_fire({stage}) <= {' and '.join(terms)};")
             lines = self.actions.get(stage, []) + self.delayed.get(stage, [])
             if lines:

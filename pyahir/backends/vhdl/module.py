@@ -1,325 +1,238 @@
-"""A free-running Aa module as a VHDL entity: its steps in order, then again from the first.
+"""An Aa module as a VHDL entity: its state machines, its loops, and its ports.
 
-In: a module without arguments. Out: the text of an entity with ports for the pipes and storages
-it uses. A step is a single statement or a pipelined loop; the next step begins when a statement
-has been done, or a loop has ended and its pipeline is empty.
-Not here: the stages of a loop (``loop``), pipes and storages themselves (``top``).
+In: a module. Out: the text of an entity with ports for the pipes, storages and modules it uses. A
+free-running module begins again when it has ended; a called one has ports for its arguments and
+results, takes them when ``call_start`` and ``call_ready`` are '1', and keeps the results until
+``call_taken``.
+Not here: states (``steps``), the stages of a loop (``loop``), what the ports lead to (``top``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pyahir.backends.aa import ast as aa
-from pyahir.backends.aa import types as ty
-from pyahir.backends.aa.scopes import Kind, ProgramScope, Scope, Symbol
-from pyahir.backends.aa.typing_rules import Typing, scalar_width
-from pyahir.backends.vhdl.expr import Writer
-from pyahir.backends.vhdl.flatten import Flattener, used
-from pyahir.backends.vhdl.loop import LoopWriter, Part, Site
+from pyahir.backends.aa.scopes import ProgramScope, Symbol
+from pyahir.backends.aa.typing_rules import Typing
+from pyahir.backends.vhdl.context import Context, Frame
+from pyahir.backends.vhdl.control import Machine
+from pyahir.backends.vhdl.items import Facts, ItemKind, Link, Shape, Side, link_ports
 from pyahir.backends.vhdl.names import Namer
-from pyahir.backends.vhdl.schedule import schedule
-from pyahir.backends.vhdl.tree import Action, Operation, Tree, Variable, scalar, unsupported
+from pyahir.backends.vhdl.part import LoopReport, Site, cast_from_bits
+from pyahir.backends.vhdl.steps import Places, Steps
+from pyahir.backends.vhdl.tree import unsupported
 
-__all__ = ["Entity", "Shape", "compile_module"]
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a module must know of a pipe or storage: bits a word, and bits of an address."""
-
-    name: str  # in VHDL
-    width: int
-    address: int = 0
+__all__ = ["Entity", "Surroundings", "compile_module", "port_names", "sorted_links"]
 
 
 @dataclass(slots=True)
 class Entity:
-    """A finished entity and how it uses pipes and storages."""
+    """A finished entity; ``uses`` counts the places where it uses each link."""
 
     name: str
     text: str
-    uses: dict[tuple[str, bool], Action] = field(default_factory=dict[tuple[str, bool], Action])
+    uses: dict[Link, int] = field(default_factory=dict[Link, int])
+    reports: list[LoopReport] = field(default_factory=list[LoopReport])
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a module must know of its program."""
+
+    scopes: ProgramScope
+    typing: Typing
+    shapes: dict[Symbol, Shape]
+    facts: Facts
+    taken: frozenset[str]
+    levels: int | None = None
+
+
+def port_names(shapes: dict[Symbol, Shape]) -> frozenset[str]:
+    """Collect the names of all ports that a module may have for the items of a program."""
+    return frozenset(
+        f"{shape.name}_{port.suffix}".lower()
+        for shape in shapes.values()
+        for side in Side
+        for port in link_ports(shape, side, contested=True)
+    )
 
 
 def compile_module(
-    module: aa.Module,
-    scopes: ProgramScope,
-    typing: Typing,
-    shapes: dict[str, Shape],
-    name: str,
+    module: aa.Module, around: Surroundings, name: str, shape: Shape | None = None
 ) -> Entity:
-    """Compile a free-running module."""
-    writer = _ModuleWriter(module, scopes, typing, shapes, name)
-    return writer.write()
-
-
-def _steps(body: Sequence[aa.Statement], scope: Scope) -> Iterator[tuple[aa.Statement, Scope]]:
-    """Yield statements and loops in order, those of plain blocks among them."""
-    for statement in body:
-        match statement:
-            case aa.Null() | aa.Barrier() | aa.Trace() | aa.Sleep() | aa.Report():
-                continue
-            case aa.Block(kind=aa.BlockKind.BRANCH | aa.BlockKind.SERIES):
-                if statement.declarations or statement.exports:
-                    unsupported(statement.loc, "a block with declarations or exports")
-                yield from _steps(statement.body, scope.block(statement))
-            case aa.Assign() | aa.DoPipeline():
-                yield statement, scope
-            case _:
-                unsupported(statement.loc, f"the statement {type(statement).__name__} here")
+    """Compile a free-running module, or with its ``shape`` a called one."""
+    return _ModuleWriter(module, around, name, shape).write()
 
 
 class _ModuleWriter:
     def __init__(
-        self,
-        module: aa.Module,
-        scopes: ProgramScope,
-        typing: Typing,
-        shapes: dict[str, Shape],
-        name: str,
+        self, module: aa.Module, around: Surroundings, name: str, shape: Shape | None
     ) -> None:
         self.module = module
-        self.scopes = scopes
-        self.typing = typing
-        self.shapes = shapes
-        self.entity = Entity(name, "")
-        self.namer = Namer()
-        self.namer.claim(name)
-        for shape in shapes.values():
-            for suffix in ("read_data", "read_valid", "read_take", "write_data", "write_room"):
-                self.namer.claim(f"{shape.name}_{suffix}")
-            for suffix in ("write_put", "read_address", "write_address", "enable"):
-                self.namer.claim(f"{shape.name}_{suffix}")
-        self.outer: dict[Symbol, Variable] = {}
-        self.part = Part()
-        self.arms: list[list[str]] = []
-        self.writer = Writer(lambda variable: variable.name)
+        self.around = around
+        self.own = shape
+        namer = Namer(set(around.taken))
+        for taken in (name, *self._own_ports()):
+            namer.claim(taken)
+        self.context = Context(
+            module,
+            around.scopes,
+            around.typing,
+            around.shapes,
+            around.facts,
+            namer,
+            around.levels,
+        )
+        self.entity = Entity(name, "", reports=self.context.reports)
 
     def write(self) -> Entity:
-        if self.module.inputs or self.module.outputs or self.module.declarations:
-            unsupported(
-                self.module.loc, f"the module '{self.module.name}' with arguments or declarations"
-            )
-        scope = self.scopes.modules[self.module.name]
-        steps = list(_steps(self.module.body or (), scope))
-        if not steps:
+        scope = self.around.scopes.modules[self.module.name]
+        frame = Frame.of(self.module, scope)
+        machine = self.context.machine("", [])
+        steps = Steps(self.context, machine)
+        if self.own is not None:
+            self._arguments(machine, frame)
+        steps.body(self.module.body or (), scope, frame, Places())
+        if self.own is not None:
+            self._results(machine, frame)
+        if not machine.states:
             unsupported(self.module.loc, f"the empty module '{self.module.name}'")
-        for number, (statement, inner) in enumerate(steps):
-            following = (number + 1) % len(steps)
-            if isinstance(statement, aa.DoPipeline):
-                self._loop(statement, inner, number, following)
-            else:
-                assert isinstance(statement, aa.Assign)
-                self._single(statement, inner, number, following)
+        for target in machine.open:
+            target.final().state = machine.states[0]
         self._connect()
         self.entity.text = self._text()
         return self.entity
 
-    def _join(self, part: Part) -> None:
-        self.part.declarations += part.declarations
-        self.part.concurrent += part.concurrent
-        self.part.clocked += part.clocked
-        self.part.reset += part.reset
-        self.part.sites += part.sites
+    # Arguments and results
 
-    # Steps
+    def _own_ports(self) -> list[str]:
+        if self.own is None:
+            return []
+        names = ["call_start", "call_ready", "call_done", "call_taken"]
+        names += [f"in_{name}" for name, _ in self.own.arguments]
+        return names + [f"out_{name}" for name, _ in self.own.results]
 
-    def _single(self, statement: aa.Assign, scope: Scope, number: int, following: int) -> None:
-        """Write a statement outside a loop: a state that waits for its pipe."""
-        if statement.guard is not None:
-            unsupported(statement.loc, "a guarded statement outside a loop")
-        flat = Flattener(self.scopes, self.typing, dict(self.outer))
-        flat.body((statement,), scope)
-        if len(flat.operations) != 1:
-            unsupported(statement.loc, "this statement outside a loop")
-        operation = flat.operations[0]
-        if operation.target is not None:
-            for symbol, variable in flat.environment.items():
-                if variable is operation.target:
-                    variable.outer = True
-                    variable.name = self.namer.claim(variable.name)
-                    self.outer[symbol] = variable
-                    self.part.signal(variable.name, variable.type, variable.width)
-        self.arms.append(self._state(operation, number, following))
+    def _arguments(self, machine: Machine, frame: Frame) -> None:
+        """Add the state that waits for a call and takes its arguments."""
+        assert self.own is not None
+        scope, context = self.around.scopes.modules[self.module.name], self.context
+        context.part.concurrent.append("call_ready <= bit_of(step = 0);")
+        state = machine.state("wait for a call", "call_start = '1'")
+        for argument, (name, _) in zip(self.module.inputs, self.own.arguments, strict=True):
+            variable = context.variable(frame, scope.symbols[argument.name])
+            value = cast_from_bits(variable.type, f"in_{name}")
+            state.work.append(f"{variable.name} <= {value};")
 
-    def _state(self, operation: Operation, number: int, following: int) -> list[str]:
-        go = self.namer.claim(f"step{number}_done")
-        self.part.declarations.append(f"signal {go} : std_logic := '0';")
-        item, here = operation.item, f"bit_of(step = {number})"
-        value = "" if operation.value is None else self.writer.text(operation.value)
-        match operation.action:
-            case Action.READ:
-                assert operation.target is not None
-                kind = "signed" if isinstance(operation.target.type, ty.Int) else "unsigned"
-                name = self.shapes[item].name
-                self.part.concurrent.append(f"{go} <= {here} and {name}_read_valid;")
-                self.part.sites.append(Site(Action.READ, name, go))
-                work = [f"{operation.target.name} <= {kind}({name}_read_data);"]
-            case Action.WRITE:
-                name = self.shapes[item].name
-                self.part.concurrent.append(f"{go} <= {here} and {name}_write_room;")
-                data = f"std_logic_vector({value})"
-                self.part.sites.append(Site(Action.WRITE, name, go, data=data))
-                work = []
-            case Action.REGISTER | Action.VOLATILE:
-                assert operation.target is not None
-                self.part.concurrent.append(f"{go} <= {here};")
-                work = [f"{operation.target.name} <= {value};"]
-            case _:
-                unsupported(operation.loc, "a load or store outside a loop")
-        lines = [f"if {go} = '1' then", *(f"  {line}" for line in work)]
-        return [*lines, f"  step <= {following};", "end if;"]
-
-    def _loop(self, loop: aa.DoPipeline, scope: Scope, number: int, following: int) -> None:
-        flat = Flattener(self.scopes, self.typing, dict(self.outer))
-        carried = [self._phi(phi, scope) for phi in loop.phis]
-        for phi, variable in zip(loop.phis, carried, strict=True):
-            flat.environment[scope.symbols[phi.target]] = variable
-        flat.body(loop.body, scope)
-        entries: dict[Variable, Tree] = {}
-        following_values: list[tuple[Variable, Tree]] = []
-        outside = Flattener(self.scopes, self.typing, self.outer)
-        for phi, variable in zip(loop.phis, carried, strict=True):
-            entry = self._source(phi, aa.Entry.ENTRY)
-            entries[variable] = outside.tree(self.typing.typed(entry, scope, variable.type))
-            back = self._source(phi, aa.Entry.LOOPBACK)
-            tree = flat.tree(self.typing.typed(back, scope, variable.type))
-            following_values.append((variable, tree))
-        condition = flat.tree(self.typing.condition(loop.condition, scope))
-        endless = condition.typed.number is not None and condition.typed.number != 0
-        kept = [tree for _, tree in following_values] + [condition]
-        self._check_order(flat.operations)
-        for operation in flat.operations:
-            if operation.item:
-                operation.item = self.shapes[operation.item].name
-        plan = schedule(used(flat.operations, kept))
-        writer = LoopWriter(
-            self.namer.claim(f"loop{number}"),
-            plan,
-            self.namer,
-            following_values,
-            None if endless else condition,
-        )
-        self._join(writer.write())
-        self.arms.append(self._running(writer, entries, following, endless=endless))
-
-    def _check_order(self, operations: Sequence[Operation]) -> None:
-        """Refuse what overlapping iterations could do in another order than the text."""
-        sides = {
-            Action.READ: "read",
-            Action.WRITE: "write",
-            Action.LOAD: "access",
-            Action.STORE: "access",
-        }
-        seen: set[tuple[str, str]] = set()
-        for operation in operations:
-            side = sides.get(operation.action)
-            if side is None:
-                continue
-            if (operation.item, side) in seen:
-                unsupported(operation.loc, f"a second {side} of '{operation.item}' in one loop")
-            seen.add((operation.item, side))
-
-    def _running(
-        self, writer: LoopWriter, entries: dict[Variable, Tree], following: int, *, endless: bool
-    ) -> list[str]:
-        """Write the state of a loop: start it once, go on when it has drained."""
-        on = self.namer.claim(f"{writer.tag}_on")
-        self.part.declarations.append(f"signal {on} : std_logic := '0';")
-        self.part.reset.append(f"{on} <= '0';")
-        lines = [f"if {on} = '0' then", f"  {on} <= '1';"]
-        lines += [f"  {line}" for line in writer.start(entries, self.writer)]
-        if not endless:
-            lines += [
-                f"elsif unsigned({writer.tag}_full) = 0 then",
-                f"  {on} <= '0';",
-                f"  step <= {following};",
-            ]
-        return [*lines, "end if;"]
-
-    def _phi(self, phi: aa.Phi, scope: Scope) -> Variable:
-        type_ = self.typing.variable_type(scope.symbols[phi.target])
-        kind = scalar(type_ or ty.Void(), phi.loc, f"a phi '{phi.target}'")
-        return Variable(phi.target, kind, carried=True)
-
-    def _source(self, phi: aa.Phi, entry: aa.Entry) -> aa.Expr:
-        for source in phi.sources:
-            if entry in source.entries and source.guard is None:
-                return source.value
-        unsupported(phi.loc, f"a phi '{phi.target}' without an unguarded source for each entry")
+    def _results(self, machine: Machine, frame: Frame) -> None:
+        """Add the state that gives the results."""
+        assert self.own is not None
+        scope, context = self.around.scopes.modules[self.module.name], self.context
+        state = machine.state("give the results", "call_taken = '1'")
+        context.part.concurrent.append(f"call_done <= bit_of(step = {state.number});")
+        for argument, (name, _) in zip(self.module.outputs, self.own.results, strict=True):
+            variable = context.variable(frame, scope.symbols[argument.name])
+            line = f"out_{name} <= std_logic_vector({variable.name});"
+            context.part.concurrent.append(line)
 
     # Ports
 
     def _connect(self) -> None:
-        """Drive the ports of each pipe and storage from all its uses."""
-        groups: dict[tuple[str, Action], list[Site]] = {}
-        for site in self.part.sites:
-            groups.setdefault((site.item, site.action), []).append(site)
-        names = {shape.name: (item, shape) for item, shape in self.shapes.items()}
-        for (name, action), sites in groups.items():
-            item, shape = names[name]
-            write = action in (Action.WRITE, Action.STORE)
-            if len(sites) > 1 and action in (Action.LOAD, Action.STORE):
-                unsupported(self.module.loc, f"more than one {action.value} of '{item}'")
-            self.entity.uses[item, write] = action
-            strobes = self._strobes(name, action, sites)
-            if write:
-                choices = [
-                    f"{site.data} when {strobe} = '1' else"
-                    for site, strobe in zip(sites[:-1], strobes[:-1], strict=True)
-                ]
-                data = " ".join([*choices, sites[-1].data])
-                self.part.concurrent.append(f"{name}_write_data <= {data};")
-            if shape.address:
-                side = "write" if write else "read"
-                address = f"std_logic_vector(resize({sites[0].address}, {shape.address}))"
-                self.part.concurrent.append(f"{name}_{side}_address <= {address};")
+        """Drive the ports of each link from all its uses."""
+        groups: dict[Link, list[Site]] = {}
+        for site in self.context.part.sites:
+            groups.setdefault(site.link, []).append(site)
+        for link, sites in groups.items():
+            self.entity.uses[link] = len(sites)
+            shape = self.around.shapes[link.symbol]
+            if shape.kind is ItemKind.SIGNAL and link.side is Side.READ:
+                continue
+            self._drive(link, shape, sites)
 
-    def _strobes(self, name: str, action: Action, sites: list[Site]) -> list[str]:
-        port = {
-            Action.READ: "read_take",
-            Action.WRITE: "write_put",
-            Action.LOAD: "read_enable",
-            Action.STORE: "write_enable",
-        }[action]
+    def _drive(self, link: Link, shape: Shape, sites: list[Site]) -> None:
+        prefix, lines = link.prefix(self.around.shapes), self.context.part.concurrent
+        memory = shape.kind is ItemKind.MEMORY
+        port = {Side.READ: "read_take", Side.WRITE: "write_put", Side.CALL: "start"}[link.side]
+        if memory:
+            port = f"{link.side.value}_enable"
+        strobes = self._strobes(f"{prefix}_{port}", sites)
+
+        def chosen(values: list[str]) -> str:
+            if len(set(values)) == 1:
+                return values[0]
+            pairs = zip(values[:-1], strobes[:-1], strict=True)
+            choices = [f"{value} when {strobe} = '1' else" for value, strobe in pairs]
+            return " ".join([*choices, values[-1]])
+
+        if link.side is Side.WRITE:
+            lines.append(f"{prefix}_write_data <= {chosen([site.data[0] for site in sites])};")
+        if memory:
+            width = shape.address
+            values = [f"std_logic_vector(resize({site.address}, {width}))" for site in sites]
+            lines.append(f"{prefix}_{link.side.value}_address <= {chosen(values)};")
+        if link.side is Side.CALL:
+            for number, (name, _) in enumerate(shape.arguments):
+                lines.append(f"{prefix}_in_{name} <= {chosen([s.data[number] for s in sites])};")
+            lines.append(f"{prefix}_taken <= {' or '.join(site.taken for site in sites)};")
+        if (link.symbol, link.side) in self.around.facts.contested:
+            wishes = [f"({site.request})" for site in sites]
+            lines.append(f"{prefix}_{link.side.value}_request <= {' or '.join(wishes)};")
+
+    def _strobes(self, port: str, sites: list[Site]) -> list[str]:
+        part = self.context.part
         if len(sites) == 1:
-            self.part.concurrent.append(f"{name}_{port} <= {sites[0].strobe};")
+            part.concurrent.append(f"{port} <= {sites[0].strobe};")
             return [sites[0].strobe]
         strobes: list[str] = []
         for site in sites:
-            strobe = self.namer.claim(f"{name}_{port}_{len(strobes)}")
-            self.part.declarations.append(f"signal {strobe} : std_logic := '0';")
-            self.part.concurrent.append(f"{strobe} <= {site.strobe};")
+            strobe = self.context.namer.claim(f"{port}_{len(strobes)}")
+            part.bit(strobe)
+            part.concurrent.append(f"{strobe} <= {site.strobe};")
             strobes.append(strobe)
-        self.part.concurrent.append(f"{name}_{port} <= {' or '.join(strobes)};")
+        part.concurrent.append(f"{port} <= {' or '.join(strobes)};")
         return strobes
+
+    def _ports(self) -> list[str]:
+        """The ports of the entity: the call, then the links in the order of the items."""
+        lines = ["clk, reset : in std_logic"]
+        if self.own is not None:
+            lines += ["call_start, call_taken : in std_logic"]
+            lines += ["call_ready, call_done : out std_logic"]
+            for way, values in (("in", self.own.arguments), ("out", self.own.results)):
+                lines += [
+                    f"{way}_{name} : {way} std_logic_vector({width - 1} downto 0)"
+                    for name, width in values
+                ]
+        for link in sorted_links(self.entity.uses, self.around.shapes):
+            contested = (link.symbol, link.side) in self.around.facts.contested
+            shape, prefix = self.around.shapes[link.symbol], link.prefix(self.around.shapes)
+            for port in link_ports(shape, link.side, contested=contested):
+                lines.append(port.declared(prefix))
+        return lines
 
     # Text
 
-    def ports(self) -> list[str]:
-        """The ports of the entity, in the order of the shapes."""
-        lines = ["clk, reset : in std_logic"]
-        for item, shape in self.shapes.items():
-            for write in (False, True):
-                action = self.entity.uses.get((item, write))
-                if action is not None:
-                    lines += port_lines(shape, write=write)
-        return lines
+    def _machine(self, machine: Machine) -> list[str]:
+        lines = machine.arms()
+        if not machine.thread:
+            return lines
+        inner = [f"  {line}" for line in lines]
+        return [f"if {machine.thread}_on = '1' then", *inner, "end if;"]
 
     def _text(self) -> str:
-        name, part = self.entity.name, self.part
+        name, part, machines = self.entity.name, self.context.part, self.context.machines
         notes = [f"-- {line}" for line in self.module.comment.splitlines()]
-        head = [f"entity {name} is", "  port (", "    " + ";\n    ".join(self.ports()) + ");"]
-        last = len(self.arms) - 1
-        declarations = [f"signal step : natural range 0 to {last} := 0;", *part.declarations]
+        head = [f"entity {name} is", "  port (", "    " + ";\n    ".join(self._ports()) + ");"]
+        declarations = [
+            f"signal {machine.step} : natural range 0 to {len(machine.states) - 1} := 0;"
+            for machine in machines
+        ]
+        declarations += part.declarations
         body = ["process (clk)", "begin", "  if rising_edge(clk) then"]
         body += [f"    {line}" for line in part.clocked]
-        body.append("    case step is")
-        for number, arm in enumerate(self.arms):
-            body += [f"      when {number} =>", *(f"        {line}" for line in arm)]
-        body += ["    end case;", "    if reset = '1' then", "      step <= 0;"]
+        for machine in machines:
+            body += [f"    {line}" for line in self._machine(machine)]
+        body += ["    if reset = '1' then"]
+        body += [f"      {machine.step} <= 0;" for machine in machines]
         body += [f"      {line}" for line in dict.fromkeys(part.reset)]
         body += ["    end if;", "  end if;", "end process;"]
         return "\n".join(
@@ -345,30 +258,10 @@ class _ModuleWriter:
         )
 
 
-def port_lines(shape: Shape, *, write: bool) -> list[str]:
-    """Declare the ports of one side of a pipe or storage."""
-    name, side = shape.name, "write" if write else "read"
-    way = "out" if write else "in"
-    data = f"{name}_{side}_data : {way} std_logic_vector({shape.width - 1} downto 0)"
-    if shape.address:
-        return [
-            f"{name}_{side}_enable : out std_logic",
-            f"{name}_{side}_address : out std_logic_vector({shape.address - 1} downto 0)",
-            data,
-        ]
-    flow = ("write_put", "write_room") if write else ("read_take", "read_valid")
-    return [data, f"{name}_{flow[0]} : out std_logic", f"{name}_{flow[1]} : in std_logic"]
-
-
-def item_shape(symbol: Symbol, name: str) -> Shape:
-    """Describe a pipe, or a storage of one dimension."""
-    type_ = symbol.type or ty.UInt(1)
-    if symbol.kind is Kind.PIPE:
-        scalar(type_, symbol.loc, f"a pipe '{symbol.name}'")
-        return Shape(name, scalar_width(type_))
-    if not isinstance(type_, ty.Array) or len(type_.dims) != 1:
-        unsupported(symbol.loc, f"the storage '{symbol.name}' that is no array of one dimension")
-    scalar(type_.element, symbol.loc, f"a storage '{symbol.name}'")
-    words = type_.dims[0]
-    assert isinstance(words, int)
-    return Shape(name, scalar_width(type_.element), max(1, (words - 1).bit_length()))
+def sorted_links(links: dict[Link, int], shapes: dict[Symbol, Shape]) -> list[Link]:
+    """Order links as their items, reading before writing, the first state machine first."""
+    if len(links) < 2:
+        return list(links)
+    place = {symbol: number for number, symbol in enumerate(shapes)}
+    sides = list(Side)
+    return sorted(links, key=lambda link: (place[link.symbol], sides.index(link.side), link.thread))

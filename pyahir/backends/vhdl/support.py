@@ -1,4 +1,4 @@
-"""The VHDL that every design begins with: functions for Aa operators, a FIFO and a memory.
+"""The VHDL that every design begins with: functions for Aa operators, pipes and a memory.
 
 In: nothing. Out: one text. The functions give the hardware meaning of operators that numeric_std
 does not have in that form; the FIFO moves one word a cycle from depth 2 on; the memory has a
@@ -47,10 +47,7 @@ _BOTH_BODY = """\
 
   function shift_up(value : {kind}; amount : unsigned) return {kind} is
   begin
-    if amount >= value'length then
-      return {kind}(to_unsigned(0, value'length));
-    end if;
-    return shift_left(value, to_integer(amount));
+    return shift_left(value, reach(amount, value'length));
   end function;
 
   function shift_down(value : {kind}; amount : natural) return {kind} is
@@ -60,10 +57,7 @@ _BOTH_BODY = """\
 
   function shift_down(value : {kind}; amount : unsigned) return {kind} is
   begin
-    if amount >= value'length then
-      return shift_right(value, value'length);
-    end if;
-    return shift_right(value, to_integer(amount));
+    return shift_right(value, reach(amount, value'length));
   end function;
 
   function turn_left(value : {kind}; amount : natural) return {kind} is
@@ -73,7 +67,7 @@ _BOTH_BODY = """\
 
   function turn_left(value : {kind}; amount : unsigned) return {kind} is
   begin
-    return rotate_left(value, to_integer(amount mod value'length));
+    return rotate_left(value, reach(amount, value'length) mod value'length);
   end function;
 
   function turn_right(value : {kind}; amount : natural) return {kind} is
@@ -83,7 +77,7 @@ _BOTH_BODY = """\
 
   function turn_right(value : {kind}; amount : unsigned) return {kind} is
   begin
-    return rotate_right(value, to_integer(amount mod value'length));
+    return rotate_right(value, reach(amount, value'length) mod value'length);
   end function;
 
   function low_bits(value : {kind}; width : positive) return unsigned is
@@ -124,6 +118,8 @@ _BOTH_BODY = """\
 """
 
 _ONCE = """\
+  function digits(count : positive) return natural;
+  function reach(amount : unsigned; width : positive) return natural;
   function flag(test : boolean) return unsigned;
   function bit_of(test : boolean) return std_logic;
   function field(value : unsigned; high, low : natural) return unsigned;
@@ -134,6 +130,21 @@ _ONCE = """\
 """
 
 _ONCE_BODY = """\
+  function digits(count : positive) return natural is
+    variable size : natural := 0;
+  begin
+    while 2**size < count loop
+      size := size + 1;
+    end loop;
+    return size;
+  end function;
+
+  -- The amount of a shift: so many low bits of it that twice the width nearly fits.
+  function reach(amount : unsigned; width : positive) return natural is
+  begin
+    return to_integer(resize(amount, digits(width) + 1));
+  end function;
+
   function flag(test : boolean) return unsigned is
   begin
     if test then
@@ -158,10 +169,16 @@ _ONCE_BODY = """\
 
   function bit_at(value, index : unsigned) return unsigned is
     alias bits : unsigned(value'length - 1 downto 0) is value;
-    variable result : unsigned(0 downto 0);
+    constant size : natural := digits(value'length);
+    variable place : natural := 0;
   begin
-    result(0) := bits(to_integer(index mod value'length));
-    return result;
+    if size > 0 then
+      place := to_integer(resize(index, size));
+    end if;
+    if place < value'length then
+      return unsigned'(0 downto 0 => bits(place));
+    end if;
+    return "0";
   end function;
 
   function one_hot(value : unsigned) return unsigned is
@@ -173,18 +190,15 @@ _ONCE_BODY = """\
 
   function index_of(value : unsigned) return unsigned is
     alias bits : unsigned(value'length - 1 downto 0) is value;
-    variable width : natural := 0;
-    variable found : natural := 0;
+    constant size : natural := digits(value'length);
+    variable result : unsigned(size - 1 downto 0) := (others => '0');
   begin
-    for i in bits'reverse_range loop
+    for i in bits'range loop
       if bits(i) = '1' then
-        found := i;
+        result := result or to_unsigned(i, size);
       end if;
     end loop;
-    while 2**width < value'length loop
-      width := width + 1;
-    end loop;
-    return to_unsigned(found, width);
+    return result;
   end function;
 
   function highest_bit(value : unsigned) return unsigned is
@@ -215,9 +229,12 @@ def _package() -> str:
 
 PACKAGE = _package()
 
-COMPONENTS = f"""\
+COMPONENTS = {
+    "fifo": f"""\
 -- A blocking pipe: first word falls through, one word a cycle in each direction from depth 2 on.
 {CONTEXT}
+use work.aa_support.all;
+
 entity aa_fifo is
   generic (width, depth : positive);
   port (
@@ -237,7 +254,6 @@ architecture rtl of aa_fifo is
   signal count : natural range 0 to depth := 0;
   signal has_room, has_word : std_logic := '0';
 begin
-  read_data <= store(first);
   write_room <= has_room;
   read_valid <= has_word;
 
@@ -287,8 +303,106 @@ begin
       end if;
     end if;
   end process;
-end architecture;
 
+  -- A small one is read where it stands: distributed RAM.
+  small : if depth < 128 or depth * width < 4096 generate
+    read_data <= store(first);
+  end generate;
+
+  -- A large one is read a cycle ahead, as block RAM wants it; a word that is written where the
+  -- next one is read goes past the RAM.
+  large : if depth >= 128 and depth * width >= 4096 generate
+    signal ahead : natural range 0 to depth - 1;
+    signal word, passed : std_logic_vector(width - 1 downto 0) := (others => '0');
+    signal past : std_logic := '0';
+  begin
+    ahead <= first when read_take = '0' else 0 when first = depth - 1 else first + 1;
+    read_data <= passed when past = '1' else word;
+
+    process (clk)
+    begin
+      if rising_edge(clk) then
+        word <= store(ahead);
+        passed <= write_data;
+        past <= bit_of(write_put = '1' and ahead = last);
+      end if;
+    end process;
+  end generate;
+end architecture;
+""",
+    "lifo": f"""\
+-- A stack: last in, first out; a word that comes while the top one goes takes its place.
+{CONTEXT}
+entity aa_lifo is
+  generic (width, depth : positive);
+  port (
+    clk, reset  : in  std_logic;
+    write_data  : in  std_logic_vector(width - 1 downto 0);
+    write_put   : in  std_logic;
+    write_room  : out std_logic;
+    read_data   : out std_logic_vector(width - 1 downto 0);
+    read_take   : in  std_logic;
+    read_valid  : out std_logic);
+end entity;
+
+architecture rtl of aa_lifo is
+  type words is array (0 to depth - 1) of std_logic_vector(width - 1 downto 0);
+  signal store : words := (others => (others => '0'));
+  signal count : natural range 0 to depth := 0;
+begin
+  read_data <= store(0) when count = 0 else store(count - 1);
+  write_room <= '0' when count = depth else '1';
+  read_valid <= '0' when count = 0 else '1';
+
+  process (clk)
+  begin
+    if rising_edge(clk) then
+      if write_put = '1' and read_take = '1' then
+        store(count - 1) <= write_data;
+      elsif write_put = '1' then
+        store(count) <= write_data;
+        count <= count + 1;
+      elsif read_take = '1' then
+        count <= count - 1;
+      end if;
+      if reset = '1' then
+        count <= 0;
+      end if;
+    end if;
+  end process;
+end architecture;
+""",
+    "signal": f"""\
+-- A signal: the last word written, 0 at first; nobody waits for it.
+{CONTEXT}
+entity aa_signal is
+  generic (width : positive);
+  port (
+    clk, reset : in  std_logic;
+    write_data : in  std_logic_vector(width - 1 downto 0);
+    write_put  : in  std_logic;
+    read_data  : out std_logic_vector(width - 1 downto 0));
+end entity;
+
+architecture rtl of aa_signal is
+  signal word : std_logic_vector(width - 1 downto 0) := (others => '0');
+begin
+  read_data <= word;
+
+  process (clk)
+  begin
+    if rising_edge(clk) then
+      if write_put = '1' then
+        word <= write_data;
+      end if;
+      if reset = '1' then
+        word <= (others => '0');
+      end if;
+    end if;
+  end process;
+end architecture;
+""",
+    "memory": f"""\
 -- A storage: one writer, one reader; the word read stays until the next read.
 {CONTEXT}
 entity aa_memory is
@@ -322,4 +436,5 @@ begin
     end if;
   end process;
 end architecture;
-"""
+""",
+}

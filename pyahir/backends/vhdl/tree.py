@@ -13,10 +13,22 @@ from typing import NoReturn
 
 from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa import types as ty
+from pyahir.backends.aa.scopes import Symbol
 from pyahir.backends.aa.typing_rules import Typed, scalar_width
 from pyahir.errors import AaError
 
-__all__ = ["Action", "Operation", "Tree", "Variable", "leaves", "scalar", "unsupported"]
+__all__ = [
+    "Action",
+    "Operation",
+    "Tree",
+    "Variable",
+    "is_part_of_variable",
+    "leaves",
+    "number_tree",
+    "scalar",
+    "slice_tree",
+    "unsupported",
+]
 
 
 class Action(Enum):
@@ -28,6 +40,7 @@ class Action(Enum):
     WRITE = "write"
     LOAD = "load"
     STORE = "store"
+    CALL = "call"
 
 
 @dataclass(slots=True, eq=False)
@@ -65,14 +78,19 @@ class Tree:
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One statement; ``item`` is the pipe or storage that it uses."""
+    """One statement; ``item`` is the pipe, storage or module that it uses.
+
+    ``arguments`` and ``results`` are those of a call.
+    """
 
     action: Action
     loc: aa.Loc | None
     target: Variable | None = None
     value: Tree | None = None
     index: Tree | None = None
-    item: str = ""
+    item: Symbol | None = None
+    arguments: tuple[Tree, ...] = ()
+    results: tuple[Variable, ...] = ()
     guard: Variable | None = None
     inverted: bool = False
     stage: int = 0
@@ -80,7 +98,7 @@ class Operation:
 
     def reads(self) -> Iterator[Variable]:
         """The variables that the statement uses, the guard among them."""
-        for tree in (self.value, self.index):
+        for tree in (self.value, self.index, *self.arguments):
             if tree is not None:
                 yield from leaves(tree)
         if self.guard is not None:
@@ -90,6 +108,12 @@ class Operation:
         """Replace variables by expressions."""
         self.value = None if self.value is None else substituted(self.value, table)
         self.index = None if self.index is None else substituted(self.index, table)
+        self.arguments = tuple(substituted(tree, table) for tree in self.arguments)
+
+    def named_item(self) -> Symbol:
+        """The pipe, storage or module of a statement that has one."""
+        assert self.item is not None
+        return self.item
 
 
 def leaves(tree: Tree) -> Iterator[Variable]:
@@ -107,6 +131,26 @@ def substituted(tree: Tree, table: dict[Variable, Tree]) -> Tree:
     if not tree.operands:
         return tree
     return replace(tree, operands=tuple(substituted(part, table) for part in tree.operands))
+
+
+def number_tree(value: int, type_: ty.Type) -> Tree:
+    """Make a constant."""
+    return Tree(Typed(aa.Literal(value), type_, number=value))
+
+
+def slice_tree(tree: Tree, high: int, low: int) -> Tree:
+    """Take bits of an expression as an unsigned number."""
+    node = aa.Slice(tree.typed.node, high, low)
+    return Tree(Typed(node, ty.UInt(high - low + 1), (tree.typed,), number=low), (tree,))
+
+
+def is_part_of_variable(tree: Tree | None) -> bool:
+    """Whether a value is only a part or another type of one variable."""
+    while tree is not None and tree.variable is None:
+        if not isinstance(tree.typed.node, aa.Cast | aa.BitCast | aa.Slice) or not tree.operands:
+            return False
+        tree = tree.operands[0]
+    return tree is not None
 
 
 def scalar(type_: ty.Type, loc: aa.Loc | None, what: str) -> ty.UInt | ty.Int:

@@ -403,3 +403,38 @@ def test_speed() -> None:
     lanes = [[word >> 8 * n & 255 for n in range(100)] for word in words]
     expected = [sum((lane ^ 128) * lane - 128 * lane for lane in row) % 2**32 for row in lanes]
     assert expected == outputs
+
+
+def test_a_called_module_without_arguments_returns() -> None:
+    text = """
+    $pipe a : $uint<8> $depth 2
+    $pipe o : $uint<8> $depth 2
+    $storage s : $uint<8>
+    $module [bump] $in () $out () $is { s := (s + 1) }
+    $module [main] $in () $out () $is {
+      x := a
+      s := x
+      $barrier
+      $call bump () ()
+      $barrier
+      o := s
+    }
+    """
+    found = Simulator(parse(text)).run({"a": [3, 255]}, {"o": 2})
+    assert found.outputs == {"o": [4, 0]}
+
+
+def test_an_index_that_is_a_slice() -> None:
+    text = """
+    $pipe a : $uint<8> $depth 2
+    $pipe o : $uint<8> $depth 2
+    $storage r : $array[4] $of $uint<8>
+    $module [main] $in () $out () $is {
+      x := a
+      r[0] := 10  r[1] := 11  r[2] := 12  r[3] := 13
+      $barrier
+      o := r[($slice x 2 1)]
+    }
+    """
+    found = Simulator(parse(text)).run({"a": [0, 2, 5, 7]}, {"o": 4})
+    assert found.outputs == {"o": [10, 11, 12, 13]}

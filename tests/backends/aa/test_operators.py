@@ -60,26 +60,31 @@ def compare(test: Callable[[int, int], bool]) -> Oracle:
     return oracle
 
 
+def reach(amount: int, width: int) -> int:
+    """The hardware looks at one bit more of an amount than the width needs."""
+    return amount % 2 ** ((width - 1).bit_length() + 1)
+
+
 def shift_right(a: int, b: int, width: int, is_signed: bool) -> int:
     fill = "1" if is_signed and a >> (width - 1) else "0"
     bits = format(a, f"0{width}b")
-    return int((fill * min(b, width) + bits)[:width], 2)
+    return int((fill * min(reach(b, width), width) + bits)[:width], 2)
 
 
 def shift_left(a: int, b: int, width: int, is_signed: bool) -> int:
-    bits = format(a, f"0{width}b") + "0" * min(b, width)
+    bits = format(a, f"0{width}b") + "0" * min(reach(b, width), width)
     return int(bits[-width:], 2)
 
 
 def rotate_left(a: int, b: int, width: int, is_signed: bool) -> int:
     bits = format(a, f"0{width}b")
-    turn = b % width
+    turn = reach(b, width) % width
     return int(bits[turn:] + bits[:turn], 2)
 
 
 def rotate_right(a: int, b: int, width: int, is_signed: bool) -> int:
     bits = format(a, f"0{width}b")
-    turn = b % width
+    turn = reach(b, width) % width
     return int(bits[width - turn :] + bits[: width - turn], 2)
 
 
@@ -105,7 +110,7 @@ COMPARISONS: dict[str, Oracle] = {
     "<=": compare(lambda a, b: a <= b),
     ">": compare(lambda a, b: a > b),
     ">=": compare(lambda a, b: a >= b),
-    "[]": lambda a, b, w, s: a >> (b % w) & 1,
+    "[]": lambda a, b, w, s: a >> (b % 2 ** (w - 1).bit_length()) & 1,
 }
 WIDTHS = [1, 2, 3, 7, 8, 16, 33, 64]
 
@@ -185,6 +190,7 @@ def test_casts_of_the_reference(source: str, target: str, value: int, expected: 
         (("$uint<1>",), "$uint<1>", "(~ (a == 1))", (1,), 0),
         (("$uint<3>",), "$uint<8>", "($decode a)", (5,), 32),
         (("$uint<8>",), "$uint<3>", "($encode a)", (32,), 5),
+        (("$uint<8>",), "$uint<3>", "($encode a)", (0b110,), 3),
         (("$uint<8>",), "$uint<8>", "($p_encode a)", (10,), 8),
         (("$uint<8>",), "$uint<8>", "($p_encode a)", (0,), 0),
         (("$uint<4>", "$uint<3>"), "$uint<7>", "(a && b)", (0b1010, 0b011), 0b1010011),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from pyahir.backends.aa import ast as aa
@@ -119,12 +117,3 @@ def test_literals_with_signs_and_operators() -> None:
     minus = aa.Binary(aa.BinaryOp.SUB, aa.Name("a"), aa.Literal(-3))
     assert first == aa.Assign(aa.Name("z"), minus)
     assert second == aa.Assign(aa.Name("y"), aa.Concat((aa.Literal(1), aa.Literal(255))))
-
-
-def test_a_thousand_lines_take_well_under_a_second() -> None:
-    parse("$mutex warm\n")
-    line = "  p{0} := (($cast ($int<16>) ($bitcast ($int<8>) ($slice w 7 0))) * q{0})\n"
-    lines = "".join(line.format(number) for number in range(1000))
-    start = time.perf_counter()
-    parse(f"$module [m] $in () $out () $is\n{{\n{lines}}}\n")
-    assert time.perf_counter() - start < 2

@@ -1,4 +1,7 @@
-"""Random pipelined loops: the Aa interpreter against GHDL, with random stalls."""
+"""Random programs: the Aa interpreter against GHDL, with random stalls.
+
+Loops one a simulation; modules with control flow many a simulation, as GHDL takes long to start.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
 from pyahir.sim import Stalls, simulate
+from tests.backends.vhdl.control_maker import SHARED, module
 
 WORDS = 24
 
@@ -36,6 +40,8 @@ class Maker:
         op = self.random.choice(["+", "-", "*", "&", "|", "^", "~^", "<<", ">>", "mux", "cat"])
         if self.random.random() < 0.3 and op in "+-^":
             left, right = right, left
+        if op in ("<<", ">>") and left.startswith("("):
+            left = self.known[0]  # a constant that is shifted by a constant is refused
         if op == "mux":
             return f"($mux ({left} > {right}) {left} ({left} + {right}))"
         if op == "cat":
@@ -106,3 +112,39 @@ def test_random_loop(seed: int) -> None:
 def test_many_random_loops() -> None:
     for seed in range(1000, 2000):
         check(seed)
+
+
+SOME = 10
+BATCH = 50
+
+
+def check_modules(seeds: list[int]) -> None:
+    """Compare the first words of one module a seed, all in one program that shares a function."""
+    program = parse(SHARED + "".join(module(seed, n) for n, seed in enumerate(seeds)))
+    verify(program)
+    generator = random.Random(seeds[0])
+    numbers = range(len(seeds))
+    inputs = {
+        f"{stem}{number}": [generator.randrange(256) for _ in range(15 * SOME)]
+        for number in numbers
+        for stem in "pq"
+    }
+    expect = {f"o{number}": SOME for number in numbers}
+    share = generator.choice([0.0, 0.3, 0.6])
+    wanted = Simulator(program, undefined=0).run(inputs, expect).outputs
+    found = simulate(program, inputs, expect, stalls=Stalls(seed=seeds[0], share=share)).outputs
+    wrong = [seed for n, seed in enumerate(seeds) if found[f"o{n}"] != wanted[f"o{n}"]]
+    assert not wrong, f"seeds {wrong}\n{module(wrong[0], 0)}"
+
+
+@pytest.mark.ghdl
+@pytest.mark.parametrize("seeds", [[40, 53, 70], list(range(20))])
+def test_random_control(seeds: list[int]) -> None:
+    check_modules(seeds)
+
+
+@pytest.mark.ghdl
+@pytest.mark.slow
+def test_much_random_control() -> None:
+    for first in range(1000, 3000, BATCH):
+        check_modules(list(range(first, first + BATCH)))

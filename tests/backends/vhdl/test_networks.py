@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from pyahir.backends.vhdl import to_vhdl
+from pyahir.engines import run_simulator
 from pyahir.errors import PlanError
 from pyahir.ir.eval import Evaluator
 from pyahir.sim import GhdlEngine, Stalls, require_tool
@@ -166,3 +167,20 @@ def test_lenet_digit(tmp_path: Path) -> None:
     print(f"LeNet: 2 digits, {engine.result.lines} lines, {seconds:.1f} s, {engine.cycles}")
     assert count == 0
     assert engine.result.lines < 15_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("multipliers", "cycles"), [(64, 6960), (128, 3600), (400, 1100)])
+def test_lenet_keeps_its_plan(tmp_path: Path, multipliers: int, cycles: int) -> None:
+    """Every interval between frames is as planned; one frame alone takes few of them."""
+    chain = lenet()
+    graph = chain.graph()
+    _, path = written(graph, tmp_path, multipliers=multipliers)
+    images = chain.images(4)
+    found, timing = run_simulator("ghdl", path, images)
+    for last, codes in found.items():
+        np.testing.assert_array_equal(Evaluator(graph).run(images, keep=[last])[last], codes)
+    assert timing.frames.intervals == (cycles,) * 3
+    assert timing.predicted == cycles
+    assert timing.frames.single is not None
+    assert timing.frames.single < 2.6 * cycles

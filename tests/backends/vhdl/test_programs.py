@@ -64,6 +64,26 @@ PROGRAMS = {
     "recurrence_from_a_late_reader": loop(
         "      x := p\n      y := (x + 1)\n      z := (y + x0)\n      x0 := (x * 3)\n      o := z\n"
     ),
+    "phis_read_pipes": loop(
+        "      o := a\n",
+        phis="        $phi a := p $on $entry (p + 1) $on $loopback\n",
+    ),
+    "phis_read_pipes_while_the_loop_goes_on": loop(
+        NEXT + "      o := a\n",
+        condition="(i < 2)",
+        phis=COUNTER + "        $phi a := p $on $entry (p + 1) $on $loopback\n",
+    ),
+    "condition_is_a_bit": loop(
+        NEXT + "      x := p\n      y := (x + ($bitcast ($uint<8>) i))\n      o := y\n",
+        condition="($slice (n + 1) 1 1)",
+        phis=COUNTER,
+    ),
+    "condition_reads_a_pipe": loop("      x := p\n      o := x\n", condition="(p > 9)"),
+    "call_that_counts": loop(
+        "      x := p\n      $call count (x) (y)\n      o := y\n",
+        head=f"{HEAD}$module [count] $in (a : $uint<8>) $out (r : $uint<8>) $is\n"
+        "{\n  t := (t + a)\n  r := t\n}\n",
+    ),
     "loops_in_sequence": (
         f"{HEAD}$storage r : $array[8] $of $uint<8>\n"
         "$module [m] $in () $out () $is\n{\n  first := p\n  $branchblock [blk] {\n"
@@ -125,29 +145,27 @@ def test_unknown_pipes_are_refused(
     assert str(caught.value) == message
 
 
-FUNCTION = "$module [f] $in (a : $uint<8>) $out (r : $uint<8>) $is\n{\n  r := (a + 1)\n}\n"
+COUNTING = (
+    "$module [f] $in (a : $uint<8>) $out (r : $uint<8>) $is\n{\n  t := (t + a)\n  r := t\n}\n"
+)
+BLOCK = "$module [m] $in () $out () $is\n{ $branchblock [blk] {\nBODY  }\n}\n"
+MEMORY = "which has jumps or loops or remembers values from call to call,"
 REFUSED = {
-    "9:24: a second read of 'p' in one loop": loop("      o := ((p + 1) - (p * 3))\n"),
-    "10:7: a second write of 'o' in one loop": loop("      o := p\n      o := 1\n"),
-    "11:7: a second access of 'r' in one loop": loop(
-        "      x := r[0]\n      r[1] := x\n",
-        head=f"{HEAD}$storage r : $array[4] $of $uint<8>\n",
+    f"15:13: in a loop a call of 'f', {MEMORY}": loop(
+        "      x := p\n      y := (($call f (x)) + ($call f (1)))\n      o := y\n",
+        head=f"{HEAD}{COUNTING}",
     ),
-    "2:7: the pipe 'o' that is no plain FIFO": (
-        "$pipe p : $uint<8> $depth 2\n$pipe o : $uint<8> $out $signal\n"
-        "$module [m] $in () $out () $is\n{\n  o := p\n}\n"
+    "6:5: the statement Lock": (
+        f"{HEAD}$mutex k\n{BLOCK}".replace("BODY", "    $lock k\n    o := p\n    $unlock k\n")
     ),
-    "5:5: the statement If here": (
-        f"{HEAD}$module [m] $in () $out () $is\n{{ $branchblock [blk] {{\n"
-        "    $if 1 $then o := p $endif\n  }\n}\n"
+    "3:10: a storage 'r' of a type that is not an integer": (
+        f"{HEAD}$storage r : $array[2] $of $record <$uint<8> > <$uint<8> >\n"
+        + BLOCK.replace("BODY", "    o := r[0][1]\n")
     ),
-    "14:13: a call of 'f' in an expression": loop(
-        "      x := p\n      y := (($call f (x)) + 1)\n      o := y\n",
-        head=f"{HEAD}{FUNCTION}",
+    "5:11: the local pipe 's' with one side only": (
+        HEAD + BLOCK.replace("BODY", "    $pipe s : $uint<8> $depth 2\n    s := p\n    o := 1\n")
     ),
-    "14:7: a call of 'f', which is no deterministic or volatile operator,": loop(
-        "      x := p\n      $call f (x) (y)\n      o := y\n", head=f"{HEAD}{FUNCTION}"
-    ),
+    "3:1: the empty module 'm'": HEAD + BLOCK.replace("BODY", "    $null\n"),
 }
 
 

@@ -100,37 +100,49 @@ def _gear(
     arriving, leaving = x.bits, target * x.width
     reads, capacity = elements // x.lanes, x.lanes + target
     states = _gear_states(elements, x.lanes, target)
+    ends = elements % target > 0  # else groups follow one another without seam
     level = bits_for(capacity * x.width)
     flags: list[str] = []
     if states.waits:
         flags.append(loop.let("short", op(BinaryOp.LESS, name("fill"), ast.Literal(leaving))))
-    if states.flushes:
+    if states.flushes and ends:
         flags.append(loop.let("more", op(BinaryOp.LESS, name("i"), ast.Literal(reads))))
     rd = loop.all_of(flags, "rd")
     have: Expr = op(BinaryOp.ADD, name("fill"), ast.Literal(arriving))
-    taken: Expr = op(BinaryOp.ADD, name("i"), ast.Literal(1))
     if rd is not None:
         have = ast.Mux(name(rd), have, name("fill"))
-        taken = ast.Mux(name(rd), taken, name("i"))
     loop.let("have", have)
-    loop.let("taken", taken)
-    loop.let("done", equal("taken", reads))
-    loop.let("over", op(BinaryOp.GREATER, name("have"), ast.Literal(leaving)))
-    loop.let("last", op(BinaryOp.AND, name("done"), not_("over")))
+    if ends:
+        _count_reads(loop, rd, reads, leaving)
     enough = "over"
-    if states.exact:
+    if states.exact or not ends:
         enough = loop.let("full", op(BinaryOp.GREATER_EQUAL, name("have"), ast.Literal(leaving)))
-    loop.let("wr", op(BinaryOp.OR, name(enough), name("done")))
-    down = op(BinaryOp.SUB, name("have"), ast.Literal(leaving))
-    loop.let("left", ast.Mux(name("wr"), down, name("have")))
-    count = bits_for(reads + 1)
-    loop.state("fill", level, ast.Mux(name("last"), ast.Zero(level), name("left")))
-    loop.state("i", count, ast.Mux(name("last"), ast.Zero(count), name("taken")))
+    wr: Expr = op(BinaryOp.OR, name(enough), name("done")) if ends else name(enough)
+    loop.let("wr", wr)
+    left: Expr = op(BinaryOp.SUB, name("have"), ast.Literal(leaving))
+    left = ast.Mux(name("wr"), left, name("have"))
+    if ends:
+        loop.let("left", left)
+        left = ast.Mux(name("last"), ast.Zero(level), name("left"))
+    loop.state("fill", level, left)
     loop.state("sent", 1, name("wr"))
     _shift_in(loop, x, target, rd)
     loop.when("wr", out.pipe, name("o"))
     emitter.process(f"gear_{layer}", loop, comment=f"words of {target} for {note}")
     return out
+
+
+def _count_reads(loop: Loop, rd: str | None, reads: int, leaving: int) -> None:
+    """Count the words taken of a group; flag its end, and its last result."""
+    taken: Expr = op(BinaryOp.ADD, name("i"), ast.Literal(1))
+    if rd is not None:
+        taken = ast.Mux(name(rd), taken, name("i"))
+    loop.let("taken", taken)
+    loop.let("done", equal("taken", reads))
+    loop.let("over", op(BinaryOp.GREATER, name("have"), ast.Literal(leaving)))
+    loop.let("last", op(BinaryOp.AND, name("done"), not_("over")))
+    count = bits_for(reads + 1)
+    loop.state("i", count, ast.Mux(name("last"), ast.Zero(count), name("taken")))
 
 
 def _shift_in(loop: Loop, x: Stream, target: int, rd: str | None) -> None:

@@ -133,6 +133,7 @@ def _behind(planned: PlannedLayer, cycles: int) -> int:
 def _next_inputs(planned: PlannedLayer) -> int:
     """Give the depth of the pipe from which a matvec reads, where nothing converts its words."""
     repeats = planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1
+    repeats &= not planned.input_major
     converted_before = planned.arriving_lanes != planned.folding.simd
     return LEAST if converted_before or not repeats else LEAST + planned.input_folds
 

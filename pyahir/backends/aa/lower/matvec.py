@@ -21,12 +21,13 @@ from pyahir.backends.aa.build import (
     lane,
     lanes,
     name,
+    not_,
     op,
 )
 from pyahir.backends.aa.lower.dot import dot
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.rescale import rescale_operator
-from pyahir.backends.aa.lower.ring import Ring, repeated
+from pyahir.backends.aa.lower.ring import SHORT, Ring, repeated
 from pyahir.backends.aa.types import Int, UInt
 from pyahir.plan.plan import PlannedLayer
 from pyahir.plan.rescale import RescaleFormat, rescale_format
@@ -55,8 +56,12 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     folds, outer = planned.input_folds, planned.output_folds
     serial = planned.requantizers < folding.pe
     loop = Loop()
-    sf = _word_counter(loop, planned)
-    nf = loop.counter("nf", outer)
+    if planned.input_major:
+        nf = loop.counter("nf", outer)
+        sf = loop.counter("sf", folds)
+    else:
+        sf = _word_counter(loop, planned)
+        nf = loop.counter("nf", outer)
     ends = _packed_ends(loop, planned) if planned.packed else _ends(loop, sf)
     prefixes = tuple(split for _, split in ends.splits)
     emitter.operator(dot(f"dot_{tag}", folding.simd, prefixes, form.acc, note))
@@ -69,9 +74,13 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     address = _address(loop, folds * outer, sf, nf)
     word = _input(emitter, loop, planned, x, sf, nf)
     loop.set("w", ast.Index(name(weights), (address,)))
-    sums = [_sum(loop, tag, p, folding.simd, form, word, ends) for p in range(folding.pe)]
+    if planned.input_major:
+        sums = _circulating(emitter, loop, planned, form, word)
+    else:
+        sums = [_sum(loop, tag, p, folding.simd, form, word, ends) for p in range(folding.pe)]
     if serial:
-        acc = emitter.stream(f"ac_{tag}", folding.pe, 4, form.acc, comment=f"sums of {note}")
+        depth = 4 + (outer if planned.input_major else 0)  # these come all at once
+        acc = emitter.stream(f"ac_{tag}", folding.pe, depth, form.acc, comment=f"sums of {note}")
         bits = [ast.BitCast(UInt(form.acc), name(total)) for total in sums]
         loop.let("aw", concat(bits))
         loop.when(ends.end, acc.pipe, name("aw"))
@@ -153,10 +162,10 @@ def _input(
     if nf is None:
         return loop.set("x", name(x.pipe))
     loop.let("first_fold", equal("nf", 0))
-    if sf is None:
+    if sf is None or planned.input_major:
         loop.when("first_fold", "x", name(x.pipe))  # keeps its value in the other folds
         return "x"
-    loop.let("keep", ast.Unary(ast.UnaryOp.INVERT, name("nf_last")))
+    loop.let("keep", not_("nf_last"))
     loop.when("first_fold", "xn", name(x.pipe))
     ring = Ring(f"xr_{planned.name}", planned.input_folds, x.lanes, x.width)
     return repeated(emitter, loop, ring, ("first_fold", "xn"), "keep")
@@ -191,6 +200,42 @@ def _sum(
     if parts:
         loop.set(f"hi_{p}", op(BinaryOp.SUB, name(f"t_{p}"), name(total)))
     return f"acc_{p}"
+
+
+def _circulating(
+    emitter: Emitter, loop: Loop, planned: PlannedLayer, form: RescaleFormat, word: str
+) -> list[str]:
+    """Add the sums of all outputs, which go round: each comes back for the next word of inputs."""
+    tag, pe, simd = planned.name, planned.folding.pe, planned.folding.simd
+    acc, distance = Int(form.acc), planned.output_folds
+    older = "h"
+    place = (distance - 1) * pe
+    if distance > SHORT:
+        ring = emitter.stream(f"ar_{tag}", pe, distance + 4, form.acc)
+        loop.let("again", not_("sf_first"))
+        loop.let("keep", not_("sf_last"))
+        loop.when("again", "b", name(ring.pipe))
+        older, place = "b", 0
+    parts: list[Expr] = []
+    for p in range(pe):
+        weights = lanes("w", p * simd, simd, 8)
+        call = ast.Call(
+            module=f"dot_{tag}", arguments=(weights, name(word)), results=(name(f"t_{p}"),)
+        )
+        loop.body.append(call)
+        before = ast.BitCast(acc, lane(older, place + p, form.acc))
+        start = ast.Mux(name("sf_first"), constant(0, acc), before)
+        total = op(BinaryOp.ADD, start, name(f"t_{p}"))
+        parts.append(ast.BitCast(UInt(form.acc), total))
+    if distance > SHORT:
+        loop.set("h", concat(parts))
+        loop.when("keep", f"ar_{tag}", name("h"))
+    else:
+        kept = [lanes("h", 0, place, form.acc)] if place else []
+        loop.set("h", concat([*parts, *kept]))
+    for p in range(pe):
+        loop.let(f"acc_{p}", ast.BitCast(acc, lane("h", p, form.acc)))
+    return [f"acc_{p}" for p in range(pe)]
 
 
 def _code(loop: Loop, tag: str, p: int, total: str, form: RescaleFormat) -> Expr:
