@@ -8,31 +8,25 @@ hardware is somebody else's: only the parser and the packing of words are shared
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa.files import DesignFiles, read_design
-from pyahir.backends.aa.packing import pack_frames, unpack_frames
-from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.printer import to_text
 from pyahir.backends.aa.scopes import build_scopes
 from pyahir.backends.aa.traverse import callees
-from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array
 from pyahir.sim.ahir_tools import LIBRARY_FILES, AhirDesign, AhirTools, find_ahir, to_ahir_vhdl
-from pyahir.sim.engine import FrameCycles
+from pyahir.sim.engine import DesignEngine, Words
 from pyahir.sim.ghdl import run_ghdl
 from pyahir.sim.registry import Request, simulates
 from pyahir.sim.run import SimulationResult, border_ports, load_program
 from pyahir.sim.testbench import (
-    UNDEFINED,
     SimulationError,
     Stalls,
     read_results,
@@ -179,27 +173,20 @@ def _ahir(request: Request) -> SimulationResult:
     )
 
 
-class AhirEngine:
-    """A design that can be simulated; the tools run once, every run begins with reset."""
+class AhirEngine(DesignEngine):
+    """A design as VHDL of the AHIR-V2 tools, which run once."""
+
+    name = "ahir"
 
     def __init__(self, files: DesignFiles, *, optimise: Sequence[str] | None = None) -> None:
-        self.files = files
-        self.program = parse(files.text, str(files.path))
-        verify(self.program)
+        super().__init__(files)
         self.optimise = optimise
         self.design: AhirDesign | None = None
-        self.cycles = FrameCycles(())
-        self.result: AhirResult | None = None
 
     @classmethod
     def open(cls, path: Path, *, optimise: Sequence[str] | None = None) -> AhirEngine:
         """Read the files of a design; ``optimise`` gives the options of AaOpt, if wanted."""
         return cls(read_design(path), optimise=optimise)
-
-    @property
-    def layers(self) -> list[dict[str, Any]]:
-        """The manifest's layers, in stream order."""
-        return list(self.files.manifest["layers"])
 
     def compiled(self) -> AhirDesign:
         """Run the tools on the text, if they have not yet."""
@@ -222,38 +209,20 @@ class AhirEngine:
         golden: Array | None = None,
         wave: Path | None = None,
     ) -> dict[str, Array]:
-        """Run frames (N, H, W, C) or (N, I) of uint8 codes; give the last layer's (N, *shape).
+        """Run frames as ``GhdlEngine.run`` does."""
 
-        Streams inside the design cannot be seen: ``keep`` may name the last layer's value only.
-        ``golden`` codes of the last layer are compared in VHDL: see ``result.mismatches``.
-        """
-        manifest, output = self.files.manifest, self.layers[-1]
-        for name in keep or ():
-            if name != output["value"]:
-                raise SimulationError(
-                    f"engine ahir: '{name}' is inside the design; accepted: {output['value']}"
-                )
-        source, pipe = manifest["input"], output["pipe"]
-        frames = pack_frames(codes, source["lanes"])
-        inputs: dict[str, Any] = {source["pipe"]: frames}
-        if self.files.items:
-            inputs["weights_in"] = self.files.items
-        words = math.prod(output["shape"]) // output["lanes"]
-        self.result = simulate_ahir(
-            self.program,
-            inputs,
-            {pipe: words * len(codes)},
-            stalls=stalls,
-            patience=20_000 + 20 * int(manifest["totals"]["cycles_per_frame"]),
-            design=self.compiled(),
-            golden=None if golden is None else {pipe: pack_frames(golden, output["lanes"])},
-            wave=wave,
-        )
-        self.cycles = FrameCycles(
-            ends=tuple(self.result.cycles[pipe][words - 1 :: words]),
-            starts=tuple(self.result.taken[source["pipe"]][:: len(frames) // len(codes)]),
-        )
-        stream = self.result.outputs[pipe]
-        if UNDEFINED in stream:
-            raise SimulationError(f"simulation: {self.result.mismatches[pipe]}")
-        return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"])}
+        def go(
+            inputs: Words, expect: Mapping[str, int], wanted: Words | None, patience: int
+        ) -> SimulationResult:
+            return simulate_ahir(
+                self.program,
+                inputs,
+                expect,
+                stalls=stalls,
+                patience=patience,
+                design=self.compiled(),
+                golden=wanted,
+                wave=wave,
+            )
+
+        return self.simulated(codes, keep, golden, go)

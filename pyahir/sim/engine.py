@@ -1,6 +1,6 @@
-"""The engine ``ghdl``: runs a design from its written files as VHDL in GHDL.
+"""Engines that simulate a design from its written files, and ``ghdl``, the one with our own VHDL.
 
-In: the three files, and input codes. Out: the codes of the last layer, and clock cycles a frame.
+In: the files of a design, and input codes. Out: the codes of the last layer, and clock cycles.
 The whole text goes through the VHDL back end: nothing is shared with the Aa interpreter but the
 parser, the type rules and the packing of words.
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
@@ -23,7 +23,7 @@ from pyahir.ir.types import Array
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
 from pyahir.sim.testbench import UNDEFINED
 
-__all__ = ["FrameCycles", "GhdlEngine"]
+__all__ = ["DesignEngine", "FrameCycles", "GhdlEngine", "Words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,14 @@ class FrameCycles:
         return self.latencies[-1] if self.latencies else None
 
 
-class GhdlEngine:
+Words = Mapping[str, Sequence[int]]
+Simulate = Callable[[Words, Mapping[str, int], Words | None, int], SimulationResult]
+
+
+class DesignEngine:
     """A design that can be simulated; every run begins with reset and loads the weights."""
+
+    name: ClassVar[str]
 
     def __init__(self, files: DesignFiles) -> None:
         self.files = files
@@ -109,15 +115,57 @@ class GhdlEngine:
         self.cycles = FrameCycles(())
         self.result: SimulationResult | None = None
 
-    @classmethod
-    def open(cls, path: Path) -> GhdlEngine:
-        """Read the files of a design."""
-        return cls(read_design(path))
-
     @property
     def layers(self) -> list[dict[str, Any]]:
         """The manifest's layers, in stream order."""
         return list(self.files.manifest["layers"])
+
+    def simulated(
+        self,
+        codes: Array,
+        keep: Collection[str] | None,
+        golden: Array | None,
+        simulate: Simulate,
+    ) -> dict[str, Array]:
+        """Pack frames and weights, simulate, unpack the last layer's codes and the cycles.
+
+        ``simulate`` takes the words to give, the counts to expect, golden words and the patience.
+        """
+        manifest, output = self.files.manifest, self.layers[-1]
+        for name in keep or ():
+            if name != output["value"]:
+                raise SimulationError(
+                    f"engine {self.name}: '{name}' is inside the design; "
+                    f"accepted: {output['value']}"
+                )
+        source, pipe = manifest["input"], output["pipe"]
+        frames = pack_frames(codes, source["lanes"])
+        inputs: dict[str, Any] = {source["pipe"]: frames}
+        if self.files.items:
+            inputs["weights_in"] = self.files.items
+        words = math.prod(output["shape"]) // output["lanes"]
+        wanted = None if golden is None else {pipe: pack_frames(golden, output["lanes"])}
+        patience = 20_000 + 20 * int(manifest["totals"]["cycles_per_frame"])
+        self.result = simulate(inputs, {pipe: words * len(codes)}, wanted, patience)
+        self.cycles = FrameCycles(
+            ends=tuple(self.result.cycles[pipe][words - 1 :: words]),
+            starts=tuple(self.result.taken[source["pipe"]][:: len(frames) // len(codes)]),
+        )
+        stream = self.result.outputs[pipe]
+        if UNDEFINED in stream:
+            raise SimulationError(f"simulation: {self.result.mismatches[pipe]}")
+        return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"])}
+
+
+class GhdlEngine(DesignEngine):
+    """A design as our own VHDL."""
+
+    name = "ghdl"
+
+    @classmethod
+    def open(cls, path: Path) -> GhdlEngine:
+        """Read the files of a design."""
+        return cls(read_design(path))
 
     def run(
         self,
@@ -135,37 +183,20 @@ class GhdlEngine:
         Streams inside the design cannot be seen: ``keep`` may name the last layer's value only.
         ``golden`` codes of the last layer are compared in VHDL: see ``result.mismatches``.
         """
-        source = self.files.manifest["input"]
-        output = self.layers[-1]
-        for name in keep or ():
-            if name != output["value"]:
-                raise SimulationError(
-                    f"engine ghdl: '{name}' is inside the design; accepted: {output['value']}"
-                )
-        frames = pack_frames(codes, source["lanes"])
-        inputs: dict[str, Any] = {source["pipe"]: frames}
-        if self.files.items:
-            inputs["weights_in"] = self.files.items
-        words = math.prod(output["shape"]) // output["lanes"]
-        pipe = output["pipe"]
-        patience = 20_000 + 20 * int(self.files.manifest["totals"]["cycles_per_frame"])
-        self.result = simulate(
-            self.program,
-            inputs,
-            {pipe: words * len(codes)},
-            stalls=stalls,
-            patience=patience,
-            vhdl=vhdl,
-            golden=None if golden is None else {pipe: pack_frames(golden, output["lanes"])},
-            wave=wave,
-            monitor=monitor,
-        )
-        each = len(frames) // len(codes)
-        self.cycles = FrameCycles(
-            ends=tuple(self.result.cycles[pipe][words - 1 :: words]),
-            starts=tuple(self.result.taken[source["pipe"]][::each]),
-        )
-        stream = self.result.outputs[pipe]
-        if UNDEFINED in stream:
-            raise SimulationError(f"simulation: {self.result.mismatches[pipe]}")
-        return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"])}
+
+        def go(
+            inputs: Words, expect: Mapping[str, int], wanted: Words | None, patience: int
+        ) -> SimulationResult:
+            return simulate(
+                self.program,
+                inputs,
+                expect,
+                stalls=stalls,
+                patience=patience,
+                vhdl=vhdl,
+                golden=wanted,
+                wave=wave,
+                monitor=monitor,
+            )
+
+        return self.simulated(codes, keep, golden, go)
