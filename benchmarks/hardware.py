@@ -25,7 +25,7 @@ from pyahir.frontend.source import SourceModel
 from pyahir.plan.search import Options
 from pyahir.sim import Stalls
 
-CONSOLE = Console(width=120)
+CONSOLE = Console(width=150)
 COLUMNS = (
     "model",
     "multipliers",
