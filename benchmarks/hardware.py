@@ -100,7 +100,7 @@ def _measure(
         f"{predicted:,}",
         f"{cycles.interval:,.0f}",
         f"{cycles.interval / predicted:.3f}",
-        f"{cycles.single:,}",
+        f"{cycles.latency:,}",
         f"{cycles.ends[-1] / seconds:,.0f}",
         f"{aa_lines:,}",
         f"{vhdl_lines:,}",

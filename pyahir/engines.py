@@ -7,7 +7,7 @@ codes differ and where the first one is. The engines themselves live in their ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,10 +87,8 @@ class Timing:
 
     def text(self) -> str:
         frames = self.frames
-        single = 0 if frames.single is None else frames.single
-        text = (
-            f"{self.engine}: weights in {frames.first - single:,} cycles, one frame in {single:,}"
-        )
+        alone = frames.latency or 0
+        text = f"{self.engine}: weights in {frames.first - alone:,} cycles, one frame in {alone:,}"
         if len(frames.ends) < 2:
             return text
         return f"{text}; back to back {frames.interval:,.0f} a frame, {self.predicted:,} predicted"
@@ -101,7 +99,7 @@ class Timing:
             "engine": self.engine,
             "first_frame_cycles": self.frames.first,
             "cycles_per_frame": settled,
-            "latency_cycles": self.frames.single,
+            "latency_cycles": self.frames.latency,
             "predicted_cycles_per_frame": self.predicted,
         }
 
@@ -184,11 +182,7 @@ def run_simulator(
     """
     engine = SIMULATORS[simulator].open(path)
     output = engine.layers[-1]
-    stalls = stalls or Stalls()
-    if engine.files.items:
-        hold = ((str(engine.files.manifest["input"]["pipe"]), "weights_in"),)
-        stalls = replace(stalls, hold=hold)
-    (values,) = engine.run(codes, stalls=stalls).values()
+    (values,) = engine.run(codes, stalls=engine.after_weights(stalls)).values()
     nchw = np.moveaxis(values, -1, 1) if output["layout"] == "nhwc" else values
     predicted = int(engine.files.manifest["totals"]["cycles_per_frame"])
     timing = Timing(engine=simulator, frames=engine.cycles, predicted=predicted)

@@ -155,7 +155,7 @@ def _run(
 
     chosen = images[[number % len(images) for number in range(frames)]]
     codes = image_codes(engine.files.manifest, chosen, design)
-    engine.run(codes, stalls=Stalls(SEED, stalls), monitor=True)
+    engine.run(codes, stalls=engine.after_weights(Stalls(SEED, stalls)), monitor=True)
     assert engine.result is not None
     return engine.cycles, engine.result, what, stalls
 

@@ -6,7 +6,6 @@ In: ``Front``. Out: bytes; ``write_front`` writes them. Files hold all plans, in
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pyahir.backends.aa.files import write_files
-from pyahir.errors import OutputError, PyahirError
+from pyahir.errors import OutputError
 from pyahir.explore.front import Front, Point
 from pyahir.plan.folding import Folding
 
@@ -45,8 +44,6 @@ def check_path(path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise OutputError(f"{path}: cannot write: the folder {path.parent} does not exist")
-    if path.suffix in PICTURES:
-        _matplotlib(path)
 
 
 def write_front(front: Front, path: Path, clock: float | None) -> None:
@@ -110,11 +107,15 @@ def _csv(front: Front, path: Path, clock: float | None) -> bytes:
 
 
 def _picture(front: Front, path: Path, clock: float | None) -> bytes:
-    matplotlib = _matplotlib(path)
+    # Slow to import, so only where a picture is drawn.
+    from matplotlib import (
+        rc_context,  # pyright: ignore[reportUnknownVariableType] (partly typed)
+    )
+
     contents = io.BytesIO()
     # The same front gives the same file: no random names, no date.
     metadata = {"Date": None} if path.suffix == ".svg" else {}
-    with matplotlib.rc_context({"svg.hashsalt": front.name}):
+    with rc_context({"svg.hashsalt": front.name}):
         draw(front).savefig(
             contents, format=path.suffix[1:], dpi=150, metadata=metadata, bbox_inches="tight"
         )
@@ -123,7 +124,9 @@ def _picture(front: Front, path: Path, clock: float | None) -> bytes:
 
 def draw(front: Front) -> Any:
     """Draw cycles against multipliers, memory as colour, and the bound as a line."""
-    figure = importlib.import_module("matplotlib.figure").Figure(figsize=(8, 5.5))
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(figsize=(8, 5.5))  # partly typed
     axes = figure.add_subplot()
     points = sorted(front.points, key=_multipliers)
     across = [point.multipliers for point in points]
@@ -156,17 +159,6 @@ def _multipliers(point: Point) -> int:
     return point.multipliers
 
 
-def _matplotlib(path: Path) -> Any:
-    try:
-        return importlib.import_module("matplotlib")
-    except ImportError:
-        raise PyahirError(
-            f"{path}: pictures need matplotlib; 'pip install pyahir[plot]' brings it, "
-            "or write .json or .csv"
-        ) from None
-
-
-PICTURES = (".svg", ".png")
 FORMATS: Mapping[str, Callable[[Front, Path, float | None], bytes]] = {
     ".svg": _picture,
     ".png": _picture,

@@ -106,15 +106,14 @@ def timeline_advice(report: Report) -> list[str]:
     seen, line = report.simulated, report.timeline
     if seen is None or line is None:
         return []
-    frames = seen.latency / seen.interval
     longest = max(
         (item for item in line.spans if item.frame == line.shown[0]),
         key=lambda item: item.end - item.start,
     )
     found = [
-        f"A frame takes {seen.latency:,} cycles from its first word in to its last word out, and "
-        f"another one comes out every {seen.interval:,.0f}: {frames:.1f} frames are in the design "
-        "at a time.",
+        f"A frame alone takes {seen.latency:,} cycles from its first word in to its last word "
+        f"out; behind it another one comes out every {seen.interval:,.0f}: it takes as long as "
+        f"{seen.latency / seen.interval:.1f} of them.",
         f"{longest.layer} has each frame longest, {longest.end - longest.start:,} cycles from its "
         "first word to its last.",
     ]

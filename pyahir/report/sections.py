@@ -58,7 +58,7 @@ def facts(report: Report) -> list[Fact]:
     what = "planned" if seen is None else "measured"
     found = [Fact(f"cycles a frame, {what}", f"{report.interval:,.0f}")]
     if seen is not None:
-        found.append(Fact("latency, cycles", f"{seen.latency:,}"))
+        found.append(Fact("one frame alone, cycles", f"{seen.latency:,}"))
     return [
         *found,
         Fact("slowest layer", report.bottleneck.name),

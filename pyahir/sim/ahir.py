@@ -19,7 +19,7 @@ from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.backends.aa.printer import to_text
 from pyahir.backends.aa.scopes import build_scopes
-from pyahir.backends.aa.traverse import callees
+from pyahir.backends.aa.traverse import called_modules
 from pyahir.ir.types import Array
 from pyahir.sim.ahir_tools import LIBRARY_FILES, AhirDesign, AhirTools, find_ahir, to_ahir_vhdl
 from pyahir.sim.engine import DesignEngine, Words
@@ -49,9 +49,7 @@ class AhirResult(SimulationResult):
 def roots(program: aa.Program) -> list[str]:
     """List the modules that run by themselves: those with a body that no module calls."""
     scopes = build_scopes(program)
-    called: set[str] = set()
-    for module in program.modules():
-        called |= callees(module, scopes.modules[module.name])
+    called = called_modules(scopes)
     found: list[str] = []
     for module in program.modules():
         if module.name in called or module.body is None:

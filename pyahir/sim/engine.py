@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,13 +40,6 @@ class FrameCycles:
     def first(self) -> int:
         """Cycles until the first frame was out, loading of the weights included."""
         return self.ends[0]
-
-    @property
-    def steady(self) -> float:
-        """Cycles from the end of a frame to the end of the next, over all but the first."""
-        if len(self.ends) < 2:
-            return float("nan")
-        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
     @property
     def intervals(self) -> tuple[int, ...]:
@@ -86,17 +79,12 @@ class FrameCycles:
         return tuple(end - start for start, end in zip(self.starts, self.ends, strict=False))
 
     @property
-    def single(self) -> int | None:
+    def latency(self) -> int | None:
         """Latency of the first frame: where the weights were there before it, of one frame alone.
 
         Frames that follow do not change it: they are behind it everywhere.
         """
         return self.latencies[0] if self.latencies else None
-
-    @property
-    def latency(self) -> int | None:
-        """Latency of the last frame, with frames back to back: waiting in full pipes included."""
-        return self.latencies[-1] if self.latencies else None
 
 
 Words = Mapping[str, Sequence[int]]
@@ -119,6 +107,12 @@ class DesignEngine:
     def layers(self) -> list[dict[str, Any]]:
         """The manifest's layers, in stream order."""
         return list(self.files.manifest["layers"])
+
+    def after_weights(self, stalls: Stalls | None = None) -> Stalls:
+        """Hold the frames back until the weights have been loaded."""
+        source = str(self.files.manifest["input"]["pipe"])
+        hold = ((source, "weights_in"),) if self.files.items else ()
+        return replace(stalls or Stalls(), hold=hold)
 
     def simulated(
         self,

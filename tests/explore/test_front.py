@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -173,8 +172,7 @@ def test_two_processes_give_the_same(front: Front) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    if importlib.util.find_spec("distributed") is None:
-        pytest.skip("dask is not installed: pip install pyahir[dask]")
+    pytest.importorskip("distributed", reason="pip install pyahir[dask]")
     from distributed import LocalCluster
 
     with LocalCluster(
@@ -188,8 +186,7 @@ def test_a_dask_cluster_gives_the_same(front: Front, cluster: Any) -> None:
 
 
 def test_a_cluster_without_workers_is_refused() -> None:
-    if importlib.util.find_spec("distributed") is None:
-        pytest.skip("dask is not installed: pip install pyahir[dask]")
+    pytest.importorskip("distributed", reason="pip install pyahir[dask]")
     from distributed import LocalCluster
 
     empty: Any = LocalCluster(n_workers=0, processes=False, dashboard_address=":0")
@@ -222,8 +219,7 @@ def _break(job: Job, part: object) -> list[Point]:
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("distributed") is None:
-        pytest.skip("dask is not installed: pip install pyahir[dask]")
+    pytest.importorskip("distributed", reason="pip install pyahir[dask]")
     monkeypatch.setattr("pyahir.explore.workers.CONNECT_SECONDS", 1)
     with pytest.raises(PyahirError) as caught:
         explore(Job(graph=GRAPH), on_dask("tcp://127.0.0.1:9"))
@@ -268,8 +264,6 @@ def test_csv_has_one_row_a_plan(front: Front, tmp_path: Path) -> None:
 def test_a_picture_is_the_same_every_time(
     front: Front, tmp_path: Path, name: str, start: bytes
 ) -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        pytest.skip("matplotlib is not installed: pip install pyahir[plot]")
     contents: list[bytes] = []
     for _ in range(2):
         write_front(front, tmp_path / name, None)
@@ -279,27 +273,11 @@ def test_a_picture_is_the_same_every_time(
 
 
 def test_a_picture_shows_every_plan_and_the_bound(front: Front) -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        pytest.skip("matplotlib is not installed: pip install pyahir[plot]")
     axes = draw(front).axes[0]
     (dots,), (bound,) = axes.collections, axes.lines
     assert dots.get_offsets().tolist() == [[item.multipliers, item.cycles] for item in front.points]
     assert dots.get_array().tolist() == [item.memory_bits / 1000 for item in front.points]
     assert list(bound.get_ydata()) == [front.macs / item.multipliers for item in front.points]
-
-
-def test_without_matplotlib_one_message_says_what_to_install(
-    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    path = tmp_path / "a.svg"
-    with pytest.raises(PyahirError) as caught:
-        write_front(front, path, None)
-    assert str(caught.value) == (
-        f"{path}: pictures need matplotlib; 'pip install pyahir[plot]' brings it, "
-        "or write .json or .csv"
-    )
-    assert not path.exists()
 
 
 @pytest.mark.parametrize(

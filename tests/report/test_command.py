@@ -185,7 +185,8 @@ def test_figures_are_those_of_the_simulation(folder: Path) -> None:
     engine = GhdlEngine.open(Path("net.aa"))
     manifest = engine.files.manifest
     images = random_images(image_shape(manifest), 5, 0)
-    engine.run(image_codes(manifest, images, Path("x")), monitor=True)
+    codes = image_codes(manifest, images, Path("x"))
+    engine.run(codes, stalls=engine.after_weights(), monitor=True)
     assert engine.result is not None
     seen = found["simulated"]
     assert (seen["interval"], seen["latency"]) == (engine.cycles.interval, engine.cycles.latency)

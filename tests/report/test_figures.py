@@ -76,8 +76,8 @@ def test_spans_are_first_word_in_to_last_word_out(engine: GhdlEngine) -> None:
         used = row.macs / (row.multipliers * STEP) if row.multipliers else None
         assert row.utilization == used
     assert timeline_advice(report)[0] == (
-        "A frame takes 30 cycles from its first word in to its last word out, and another one "
-        "comes out every 10: 3.0 frames are in the design at a time."
+        "A frame alone takes 30 cycles from its first word in to its last word out; behind it "
+        "another one comes out every 10: it takes as long as 3.0 of them."
     )
 
 

@@ -18,7 +18,7 @@ from pyahir.backends.aa import types as ty
 from pyahir.backends.aa.codegen_branch import BranchCoder
 from pyahir.backends.aa.codegen_expr import Code, ExprCoder, bounds, wrapped
 from pyahir.backends.aa.scopes import Kind
-from pyahir.backends.aa.traverse import body_blocks
+from pyahir.backends.aa.traverse import body_blocks, is_copied
 from pyahir.backends.aa.typing_rules import array_parts, scalar_width
 from pyahir.backends.aa.values import FloatFormat, PipeState, Wait, WaitFor
 from pyahir.errors import AaError
@@ -56,12 +56,6 @@ class Shared:
         assert symbol is not None
         assert isinstance(symbol.origin, aa.Module)
         return symbol.origin
-
-    def copied(self, module: aa.Module) -> bool:
-        """Whether every call has its own hardware."""
-        roles = (aa.ModuleRole.OPERATOR, aa.ModuleRole.VOLATILE)
-        kinds = (aa.ModuleKind.MACRO, aa.ModuleKind.INLINE)
-        return module.role in roles or module.kind in kinds
 
 
 class ModuleCoder:
@@ -203,7 +197,7 @@ class ModuleCoder:
         if module.body is None:
             raise AaError(f"{node.loc}: module '{module.name}' has no body: it cannot be run")
         blocking = self.shared.blocking[module.name]
-        if self.shared.copied(module):
+        if is_copied(module):
             instance = f"f{len(self._instances)}_{name}"
             self._instances.append(f" {instance} = make_{name}()")
         else:

@@ -22,7 +22,13 @@ from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa import types as ty
 from pyahir.backends.aa.codegen import ModuleCoder, Shared
 from pyahir.backends.aa.scopes import Kind, Report, build_scopes
-from pyahir.backends.aa.traverse import blocking_modules, callees, scoped, uses
+from pyahir.backends.aa.traverse import (
+    blocking_modules,
+    called_modules,
+    is_copied,
+    scoped,
+    uses,
+)
 from pyahir.backends.aa.typing_rules import Typing, array_parts, scalar_width
 from pyahir.backends.aa.values import (
     AaDeadlockError,
@@ -181,14 +187,13 @@ class Simulator:
             store_pointer=self._store_pointer,
         )
         modules = [module for module in self._program.modules() if module.body is not None]
-        for module in self._program.modules():
-            self._shared.called |= callees(module, self._scopes.modules[module.name])
+        self._shared.called = called_modules(self._scopes)
         for module in modules:
             source = ModuleCoder(self._shared, module).source()
             exec(_compiled(source, module.name), names)
         for module in modules:
             key = module.name.replace(".", "_dot_")
-            if not self._shared.copied(module):
+            if not is_copied(module):
                 make: Callable[[], object] = names[f"make_{key}"]  # pyright: ignore[reportAssignmentType] (made by exec)
                 names[f"shared_{key}"] = make()
 

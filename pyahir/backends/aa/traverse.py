@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from pyahir.backends.aa.scopes import ProgramScope, Scope, Symbol
 
-__all__ = ["Use", "blocking_modules", "body_blocks", "nodes", "scoped", "uses"]
+__all__ = [
+    "Use",
+    "blocking_modules",
+    "body_blocks",
+    "called_modules",
+    "callees",
+    "is_copied",
+    "nodes",
+    "scoped",
+    "uses",
+]
 
 _STATEMENTS = get_args(aa.Statement)
 _EXPRESSIONS = get_args(aa.Expr)
@@ -132,6 +142,19 @@ def callees(module: aa.Module, scope: Scope) -> set[str]:
             if isinstance(node, aa.Call | aa.CallExpr):
                 found.add(node.module)
     return found
+
+
+def called_modules(scopes: ProgramScope) -> set[str]:
+    """Return the names of the modules that some module calls."""
+    modules = scopes.program.modules()
+    return set[str]().union(*(callees(item, scopes.modules[item.name]) for item in modules))
+
+
+def is_copied(module: aa.Module) -> bool:
+    """Whether every call of a module has its own hardware."""
+    roles = (aa.ModuleRole.OPERATOR, aa.ModuleRole.VOLATILE)
+    kinds = (aa.ModuleKind.MACRO, aa.ModuleKind.INLINE)
+    return module.role in roles or module.kind in kinds
 
 
 def blocking_modules(scopes: ProgramScope) -> dict[str, bool]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa.scopes import Kind, ProgramScope, Symbol
-from pyahir.backends.aa.traverse import nodes, scoped, uses
+from pyahir.backends.aa.traverse import is_copied, nodes, scoped, uses
 
-__all__ = ["called", "is_called_once", "is_copied", "is_quiet", "is_stateless", "is_straight"]
+__all__ = ["called", "is_called_once", "is_quiet", "is_stateless", "is_straight"]
 
 _STRAIGHT = (
     aa.Assign,
@@ -29,13 +29,6 @@ def called(node: aa.Call | aa.CallExpr, scopes: ProgramScope) -> aa.Module | Non
     symbol = scopes.root.symbols.get(node.module)
     origin = None if symbol is None else symbol.origin
     return origin if isinstance(origin, aa.Module) else None
-
-
-def is_copied(module: aa.Module) -> bool:
-    """Whether each call has hardware, and memory of the call before, of its own."""
-    roles = (aa.ModuleRole.OPERATOR, aa.ModuleRole.VOLATILE)
-    kinds = (aa.ModuleKind.MACRO, aa.ModuleKind.INLINE)
-    return module.role in roles or module.kind in kinds
 
 
 def _callees(module: aa.Module, scopes: ProgramScope) -> list[aa.Module | None]:

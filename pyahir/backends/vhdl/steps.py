@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa import types as ty
 from pyahir.backends.aa.scopes import Scope
+from pyahir.backends.aa.traverse import is_copied
 from pyahir.backends.aa.typing_rules import Typed
-from pyahir.backends.vhdl.calls import is_copied
 from pyahir.backends.vhdl.context import Context, Frame, as_statement
 from pyahir.backends.vhdl.control import Machine, Target
 from pyahir.backends.vhdl.expr import Writer, constant

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 from pyahir.backends.aa import ast as aa
 from pyahir.backends.aa.scopes import Kind, ProgramScope, Scope, Symbol, build_scopes
-from pyahir.backends.aa.traverse import callees
+from pyahir.backends.aa.traverse import called_modules, is_copied
 from pyahir.backends.aa.typing_rules import Typing
 from pyahir.backends.vhdl.arbiter import joined
-from pyahir.backends.vhdl.calls import is_copied
 from pyahir.backends.vhdl.items import Facts, ItemKind, Link, Shape, Side, link_ports, shape_of
 from pyahir.backends.vhdl.module import (
     Entity,
@@ -125,9 +124,7 @@ class _Top:
         An operator that nobody calls is no hardware: each call would have its own.
         """
         modules = self.scopes.program.modules()
-        called: set[str] = set()
-        for module in modules:
-            called |= callees(module, self.scopes.modules[module.name])
+        called = called_modules(self.scopes)
         outer = [m for m in modules if m.name not in called and m.body is not None]
         free = [m for m in outer if not m.inputs and not m.outputs]
         return free, [m for m in outer if m not in free and not is_copied(m)]

@@ -182,5 +182,5 @@ def test_lenet_keeps_its_plan(tmp_path: Path, multipliers: int, cycles: int) -> 
         np.testing.assert_array_equal(Evaluator(graph).run(images, keep=[last])[last], codes)
     assert timing.frames.intervals == (cycles,) * 3
     assert timing.predicted == cycles
-    assert timing.frames.single is not None
-    assert timing.frames.single < 2.6 * cycles
+    assert timing.frames.latency is not None
+    assert timing.frames.latency < 2.6 * cycles
