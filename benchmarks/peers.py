@@ -152,9 +152,7 @@ def nngen(
         figures = attempt(
             "simulation",
             figures,
-            lambda item, own=own, parallel=parallel: nngen_peer.simulate(
-                item, parallel, own, simulation_limit
-            ),
+            lambda item, own=own: nngen_peer.simulate(item, own, simulation_limit),
         )
         if str(parallel) in areas:
             figures = attempt(
@@ -185,7 +183,7 @@ COLUMNS = (
 
 def show(theirs: Sequence[Figures], ours: Sequence[Figures]) -> None:
     """Print the designs, then ours as ratios to NNgen's."""
-    table = Table(title="LeNet-5, 28x28, 416,520 MACs", title_justify="left")
+    table = Table(title="LeNet-5, 28x28, padding 2", title_justify="left")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column in ("", "simulated by") else "right")
     for rows in (theirs, ours):

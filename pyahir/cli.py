@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"pyahir: {error}", err=True)
         code = 2
     except click.Abort:
-        click.echo("pyahir: interrupted; nothing was written", err=True)
+        click.echo("pyahir: interrupted", err=True)
         code = 130
     except click.ClickException as error:
         error.show()

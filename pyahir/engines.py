@@ -22,6 +22,7 @@ from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.ops import Encode
 from pyahir.ir.types import Affine, Array, Int, PowerOfTwo, TensorType
 from pyahir.sim.ahir import AhirEngine
+from pyahir.sim.design import stream_type
 from pyahir.sim.engine import FrameCycles, GhdlEngine
 from pyahir.sim.run import Stalls
 
@@ -35,6 +36,7 @@ __all__ = [
     "Difference",
     "Timing",
     "compare",
+    "input_codes",
     "run_aa",
     "run_ir",
     "run_simulator",
@@ -166,10 +168,7 @@ def run_aa(
         if progress is not None:
             progress(frame + 1, len(codes))
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {
-        name: np.moveaxis(values, -1, 1) if layers[name]["layout"] == "nhwc" else values
-        for name, values in found.items()
-    }
+    return {name: to_nchw(values, stream_type(layers[name])) for name, values in found.items()}
 
 
 def run_simulator(
@@ -183,10 +182,9 @@ def run_simulator(
     engine = SIMULATORS[simulator].open(path)
     output = engine.layers[-1]
     (values,) = engine.run(codes, stalls=engine.after_weights(stalls)).values()
-    nchw = np.moveaxis(values, -1, 1) if output["layout"] == "nhwc" else values
     predicted = int(engine.files.manifest["totals"]["cycles_per_frame"])
     timing = Timing(engine=simulator, frames=engine.cycles, predicted=predicted)
-    return {output["value"]: nchw}, timing
+    return {output["value"]: to_nchw(values, stream_type(output))}, timing
 
 
 def compare(results: Mapping[str, Values], order: Sequence[str]) -> list[Comparison]:

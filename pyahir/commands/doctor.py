@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pyahir.commands.options import json_option
 from pyahir.sim.ahir_tools import LIBRARY_FILES, OPTIONAL, REQUIRED, find_library, find_program
 from pyahir.sim.tools import ToolError, require_tool
 
@@ -95,7 +96,7 @@ _TOOLS = (
 
 
 @click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def doctor_command(as_json: bool) -> int:
     """Show which tools and packages are here, and what each is for."""
     rows = examine()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyahir.commands.options import PATH
 from pyahir.errors import DataError, OutputError, PyahirError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report_command"]
 
-PATH = click.Path(path_type=Path)
 MOST_IMAGES = 256  # whose activations are compared, all of them in memory
 SEED = 0
 RANDOM = 64  # images where none are given; as many as are asked are simulated
@@ -314,7 +314,7 @@ def _write(folder: Path, contents: Mapping[str, str]) -> None:
         raise OutputError(f"{folder}: cannot write: {error.strerror}") from None
     try:
         write_files({folder / name: text.encode() for name, text in contents.items()})
-    except OutputError:
+    except BaseException:
         if made:
             folder.rmdir()
         raise

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyahir.commands.options import PATH, json_option
 from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate_command"]
 
-PATH = click.Path(path_type=Path)
 SHOWN = 8  # values of a pipe in the table
 FREE_RUN = 1_000_000  # cycles, where no number of words ends the run
 
@@ -69,7 +69,7 @@ FREE_RUN = 1_000_000  # cycles, where no number of words ends the run
     type=click.IntRange(min=1),
     help="Most operators in a row between two registers of a loop.  [default: no bound]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def simulate_command(
     program: Path,
     inputs: tuple[str, ...],
@@ -110,8 +110,6 @@ def simulate_command(
         if given is not None and not ours:
             raise PyahirError(f"{option}: only with --engine ghdl, whose VHDL is pyahir's own")
     text = to_vhdl(border.program, levels=levels) if ours else None
-    if vhdl is not None and text is not None:
-        write_files({vhdl: text.encode()})
     result = ENGINES[engine](
         Request(
             program=border.program,
@@ -126,7 +124,10 @@ def simulate_command(
             monitor=fills,
         )
     )
-    write_files({path: border.contents(pipe, path, result) for pipe, path in targets})
+    contents = {path: border.contents(pipe, path, result) for pipe, path in targets}
+    if vhdl is not None and text is not None:
+        contents[vhdl] = text.encode()
+    write_files(contents)
     if as_json:
         click.echo(json.dumps(_summary(border, result, engine), sort_keys=True))
     else:

@@ -17,6 +17,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from pyahir.commands.options import PATH, json_option
+
 if TYPE_CHECKING:
     from pyahir.backends.aa import ast as aa
     from pyahir.synth import Area, Netlist, Resources
@@ -25,11 +27,10 @@ __all__ = ["synth_command"]
 
 FAMILIES = ("xc7", "ice40", "ecp5")
 _COLUMNS = ("LUT", "as RAM", "FF", "DSP", "block RAM")
-_PATH = click.Path(path_type=Path)
 
 
 @click.command("synth")
-@click.argument("design", type=_PATH)
+@click.argument("design", type=PATH)
 @click.option(
     "--family",
     type=click.Choice(FAMILIES),
@@ -37,7 +38,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Xilinx series 7, Lattice iCE40 or ECP5.",
 )
-@click.option("--keep", type=_PATH, metavar="DIR", help="Leave VHDL, Verilog and yosys's log here.")
+@click.option("--keep", type=PATH, metavar="DIR", help="Leave VHDL, Verilog and yosys's log here.")
 @click.option(
     "--top-limit",
     type=click.IntRange(min=0),
@@ -52,7 +53,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Seconds for each tool.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def synth_command(
     design: Path, family: str, keep: Path | None, top_limit: int, timeout: float, as_json: bool
 ) -> None:
@@ -72,16 +73,13 @@ def synth_command(
 def _read(path: Path) -> tuple[aa.Program, list[str]]:
     """Read a design with its layers; a text without a manifest has none."""
     from pyahir.backends.aa.files import read_design
-    from pyahir.backends.aa.parser import parse
-    from pyahir.backends.aa.verify import verify
+    from pyahir.runner import is_design
     from pyahir.sim.run import load_program
 
-    if not path.with_suffix(".json").is_file():
-        return load_program(path), []
-    files = read_design(path)
-    program = parse(files.text, str(path))
-    verify(program)
-    return program, [layer["name"] for layer in files.manifest["layers"]]
+    names: list[str] = []
+    if is_design(path):
+        names = [layer["name"] for layer in read_design(path).manifest["layers"]]
+    return load_program(path), names
 
 
 def _json(area: Area, netlist: Netlist, family: str) -> dict[str, Any]:
@@ -97,12 +95,13 @@ def _json(area: Area, netlist: Netlist, family: str) -> dict[str, Any]:
 
 
 def _show(design: Path, area: Area, netlist: Netlist, family: str, most: int) -> None:
-    from pyahir.synth import FAMILIES as WEIGHTS
+    from pyahir import synth
 
     largest = sorted(area.parts, key=lambda part: -(part.resources.lut + part.resources.ff))
     shown = {f"{part.kind} {part.name}": part.resources for part in largest[:most]}
+    block = synth.FAMILIES[family].block_bits
     table = Table(
-        title=f"{design.name} on {family}: block RAM in {WEIGHTS[family].block_bits // 1024} kbit",
+        title=f"{design.name} on {family}: block RAM in {block // 1024} kbit",
         title_justify="left",
         header_style="bold",
     )

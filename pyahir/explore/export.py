@@ -15,11 +15,10 @@ from typing import Any
 from pyahir.backends.aa.files import write_files
 from pyahir.errors import OutputError
 from pyahir.explore.front import Front, Point
-from pyahir.plan.folding import Folding
+from pyahir.plan.file import FORMAT, folding_fields
 
 __all__ = ["FORMATS", "check_path", "draw", "front_json", "write_front"]
 
-PLAN_FORMAT = 1  # of plan.file: what stands for one plan here is a plan file as well
 FIELDS: tuple[str, ...] = (
     "number",
     "multipliers",
@@ -75,22 +74,13 @@ def front_json(front: Front, clock: float | None) -> dict[str, Any]:
     """Give a front in JSON types; each item of ``plans`` is a plan file too."""
     plans = [
         {
-            "format": PLAN_FORMAT,
+            "format": FORMAT,
             **figures(front, number, clock),
-            "layers": {name: _folding(item) for name, item in point.foldings.items()},
+            "layers": {name: folding_fields(item) for name, item in point.foldings.items()},
         }
         for number, point in enumerate(front.points, start=1)
     ]
     return {"model": front.name, "macs": front.macs, "clock_hz": clock, "plans": plans}
-
-
-def _folding(folding: Folding) -> Mapping[str, int | bool | None]:
-    return {
-        "pe": folding.pe,
-        "simd": folding.simd,
-        "requantizers": folding.requantizers,
-        "whole": bool(folding.whole),
-    }
 
 
 def _json(front: Front, path: Path, clock: float | None) -> bytes:

@@ -1,9 +1,10 @@
 """The engine ``torch`` for posit and float schemes: the quantized graph in PyTorch's tensors.
 
 In: a QUANTIZED graph of ``ir.ops.posit``, images. Out: the stored values of every layer, as codes
-(posits) or bit patterns (floats), in torch's order. Shares no arithmetic with the golden model:
-windows come from ``unfold``, rounding to a posit from ``bucketize`` over the midpoints of the bit
-patterns, binary16 is torch's own. A quire is summed in float64, as long as that is exact.
+(posits) or bit patterns (floats), in torch's order. Shares with the golden model only what a bit
+pattern means and the factor of an average pool: windows come from ``unfold``, rounding to a posit
+from ``bucketize`` over the midpoints of the bit patterns, binary16 is torch's own. A quire is
+summed in float64, as long as that is exact.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Sum = RealConv2d | RealLinear | RealAvgPool2d
 
 
 def run_real(graph: Graph, images: Array) -> dict[str, Array]:
-    """Run a batch (N, C, H, W) or (N, I); posits travel as their codes, floats as themselves."""
+    """Run a batch (N, C, H, W) or (N, I); give codes (posits) and bit patterns (floats)."""
     types, item = graph.types(), graph.inputs[0]
     constants = {c.name: torch.from_numpy(c.array.copy()) for c in graph.constants}
     with torch.no_grad():

@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
-from pyahir.backends.aa.build import assign, concat, constant, name, op, slice_, uint, volatile
+from pyahir.backends.aa.build import (
+    assign,
+    concat,
+    constant,
+    name,
+    op,
+    operator,
+    slice_,
+    uint,
+    volatile,
+)
 from pyahir.backends.aa.natural_types import scalar_width
 from pyahir.backends.aa.types import Float, Int, UInt
 from pyahir.kernels.shift import normalized
@@ -29,19 +39,7 @@ def _sizes(kind: Float) -> tuple[int, int]:
 def _operator(
     module: str, given: UInt | Int, made: UInt, body: list[ast.Statement], note: str
 ) -> ast.Module:
-    return ast.Module(
-        name=module,
-        kind=ast.ModuleKind.PIPELINE,
-        role=ast.ModuleRole.OPERATOR,
-        depth=31,
-        buffering=2,
-        full_rate=True,
-        deterministic=True,
-        inputs=(ast.Argument("x", given),),
-        outputs=(ast.Argument("y", made),),
-        body=tuple(body),
-        comment=f"{module}(x) -> y: {note}",
-    )
+    return operator(module, [("x", given)], [("y", made)], body, f"{module}(x) -> y: {note}")
 
 
 def to_float(module: str, given: UInt | Int, kind: Float) -> ast.Module:

@@ -13,6 +13,7 @@ from pyahir.backends.aa.build import (
     concat,
     name,
     op,
+    operator,
     resize_signed,
     slice_,
     uint,
@@ -60,23 +61,9 @@ def fixed_to_posit8(module: str, *, width: int, point: int, es: int) -> ast.Modu
         assign("frac", _fraction(shifted, width)),
         *(load(f"posit8_pack_es{es}").body or ()),
     ]
-    return ast.Module(
-        name=module,
-        kind=ast.ModuleKind.PIPELINE,
-        role=ast.ModuleRole.OPERATOR,
-        depth=31,
-        buffering=2,
-        full_rate=True,
-        deterministic=True,
-        inputs=(
-            ast.Argument("acc", Int(width)),
-            ast.Argument("k", Int(POWER)),
-            ast.Argument("nar", uint(1)),
-        ),
-        outputs=(ast.Argument("y", uint(8)),),
-        body=tuple(body),
-        comment=f"{module}(acc, k, nar) -> y: {meaning}",
-    )
+    operands = [("acc", Int(width)), ("k", Int(POWER)), ("nar", uint(1))]
+    comment = f"{module}(acc, k, nar) -> y: {meaning}"
+    return operator(module, operands, [("y", uint(8))], body, comment)
 
 
 def _fraction(value: str, width: int) -> Expr:

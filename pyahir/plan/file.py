@@ -16,22 +16,27 @@ from pyahir.plan.folding import Folding
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan
 
-__all__ = ["plan_text", "read_plan"]
+__all__ = ["FORMAT", "folding_fields", "plan_text", "read_plan"]
 
 FORMAT = 1
 FIELDS = {"pe": int, "simd": int, "requantizers": int, "whole": bool}
 REQUIRED = ("pe", "simd")
 
 
+def folding_fields(folding: Folding) -> dict[str, int | bool | None]:
+    """Give what the file says of one layer."""
+    return {
+        "pe": folding.pe,
+        "simd": folding.simd,
+        "requantizers": folding.requantizers,
+        "whole": bool(folding.whole),
+    }
+
+
 def plan_text(plan: Plan) -> str:
     """Write the foldings of a plan, and what it predicts, for a person to read and to change."""
     layers = {
-        planned.name: {
-            "pe": planned.folding.pe,
-            "simd": planned.folding.simd,
-            "requantizers": planned.folding.requantizers,
-            "whole": bool(planned.folding.whole),
-        }
+        planned.name: folding_fields(planned.folding)
         for planned in plan.layers
         if planned.layer.kind == LayerKind.MATVEC
     }

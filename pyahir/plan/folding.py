@@ -17,7 +17,7 @@ from functools import cache
 from pyahir.errors import PlanError
 from pyahir.plan.layers import Layer
 
-__all__ = ["DEFAULT_MULTIPLIERS", "Folding", "check", "divisors", "options", "parse_folding"]
+__all__ = ["DEFAULT_MULTIPLIERS", "Folding", "check", "divisors", "parse_folding"]
 
 DEFAULT_MULTIPLIERS = 64
 
@@ -74,17 +74,3 @@ def check(name: str, folding: Folding, matvecs: Mapping[str, Layer]) -> None:
             f"{name}: {requantizers} requantizers do not divide pe={folding.pe}; "
             f"accepted: {accepted}"
         )
-
-
-def options(layer: Layer) -> list[Folding]:
-    """List the foldings worth a look: for each number of input folds the least ``simd``.
-
-    Where all output channels are made at a time, every ``simd`` has its own number of cycles.
-    """
-    folds = {-(-layer.inputs // n) for n in range(1, layer.inputs + 1)}
-    dense = set(range(1, layer.inputs + 1)) if layer.window is not None else folds
-    return [
-        Folding(pe=pe, simd=simd)
-        for pe in divisors(layer.outputs)
-        for simd in sorted(dense if pe == layer.outputs else folds)
-    ]

@@ -20,9 +20,7 @@ from pyahir.plan.layers import Layer, LayerKind
 __all__ = ["Plan", "PlannedLayer", "Sweep", "gear_cycles", "planned_layer"]
 
 Int64 = npt.NDArray[np.int64]
-WEIGHT_BITS = 8
 MOST_PACKED = 4  # pixels in a group: each but the last costs a sum of its own
-ACTIVATION_BITS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

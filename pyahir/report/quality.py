@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.errors import DataError
-from pyahir.ir.eval import dequantize, to_nchw
+from pyahir.ir.eval import dequantize, quantize, to_nchw
 from pyahir.ir.graph import Graph
 from pyahir.ir.ops import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Op
-from pyahir.ir.types import Array, Int, TensorType
+from pyahir.ir.types import Array, TensorType
 from pyahir.report.model import QualityRow
 from pyahir.sim.design import stream_type
 
@@ -90,12 +90,8 @@ def quality_row(row: Mapping[str, Any], codes: Array, real: Array) -> QualityRow
 
 
 def _rounded(real: Float64, kind: TensorType) -> Float64:
-    """Give the nearest numbers that the type's codes stand for."""
-    assert isinstance(kind.element, Int)
-    assert kind.quantization is not None
-    codes = np.rint(real / kind.quantization.scale) + kind.zero_point
-    inside = np.clip(codes, kind.element.min, kind.element.max)
-    return (inside - kind.zero_point) * kind.quantization.scale
+    """Give the numbers that the codes of ``real`` stand for."""
+    return dequantize(quantize(real.astype(np.float32), kind), kind).astype(np.float64)
 
 
 def sqnr(signal: Float64, noise: Float64) -> float | None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyahir.backends.vhdl import TOP
 from pyahir.sim.tools import ToolError
 
 __all__ = [
@@ -37,7 +38,6 @@ BIN, VHDL = "PYAHIR_AHIR_BIN", "PYAHIR_AHIR_VHDL"
 REQUIRED = ("AaLinkExtMem", "Aa2VC", "vc2vhdl", "vcFormat", "vhdlFormat")
 OPTIONAL = ("AaOpt",)
 LIBRARY_FILES = ("aHiR_ieee_proposed.vhdl", "ahir.vhdl")  # in the order of their analysis
-TOP = "ahir_system"
 
 _TIMEOUT = 1800.0  # seconds for one tool; LeNet takes some seconds
 _MOST_MESSAGES = 5

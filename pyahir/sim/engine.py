@@ -7,7 +7,6 @@ parser, the type rules and the packing of words.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from pyahir.backends.aa.packing import pack_frames, unpack_frames
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array
+from pyahir.sim.design import frame_words
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
 from pyahir.sim.testbench import UNDEFINED
 
@@ -137,7 +137,7 @@ class DesignEngine:
         inputs: dict[str, Any] = {source["pipe"]: frames}
         if self.files.items:
             inputs["weights_in"] = self.files.items
-        words = math.prod(output["shape"]) // output["lanes"]
+        words = frame_words(output)
         wanted = None if golden is None else {pipe: pack_frames(golden, output["lanes"])}
         patience = 20_000 + 20 * int(manifest["totals"]["cycles_per_frame"])
         self.result = simulate(inputs, {pipe: words * len(codes)}, wanted, patience)

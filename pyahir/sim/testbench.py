@@ -7,7 +7,7 @@ Out: files in a folder, and what a run of them left there. Two calls, with the r
     ...  analyse the design, then testbench.vhd; elaborate and run ``testbench`` in ``folder``
     found = read_results(folder, ports, patience)
 
-The design is entity ``work.ahir_system`` (or ``top=``) with ``clk``, ``reset`` (high for ten
+The design is entity ``work.ahir_system`` with ``clk``, ``reset`` (high for ten
 cycles) and for each pipe p the ports p_pipe_write_data/req/ack or p_pipe_read_data/req/ack; a word
 moves at each rising edge with req = ack = 1.
 
@@ -137,10 +137,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """What a run of the testbench left: words, cycles, and the testbench's own verdict.
-
-    ``quiet``: nothing moved any more; ``limited``: the limit of cycles was reached.
-    """
+    """What a run of the testbench left: words, cycles, and the testbench's own verdict."""
 
     outputs: dict[str, list[int]]
     cycles: dict[str, list[int]]
@@ -148,8 +145,6 @@ class BenchResult:
     mismatches: dict[str, Mismatch]
     passed: bool
     end: int
-    quiet: bool = False
-    limited: bool = False
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -162,7 +157,6 @@ def write_bench(
     patience: int = 20_000,
     *,
     limit: int | None = None,
-    top: str = TOP,
     extra: str = "",
 ) -> None:
     """Write ``testbench.vhd`` and the files of words; ``extra`` joins the architecture."""
@@ -177,7 +171,7 @@ def write_bench(
                     "accepted: as many"
                 )
             _write_words(folder / f"{port.name}.expect", port, given[port.name])
-    text = _text(top, ports, set(given), stalls or Stalls(), (patience, limit), extra)
+    text = _text(ports, set(given), stalls or Stalls(), (patience, limit), extra)
     (folder / "testbench.vhd").write_text(text, encoding="ascii")
 
 
@@ -194,7 +188,6 @@ def _write_words(path: Path, port: Port, words: Iterable[int]) -> None:
 
 
 def _text(
-    top: str,
     ports: Sequence[Port],
     checked: set[str],
     stalls: Stalls,
@@ -214,7 +207,7 @@ def _text(
     links = ["clk => clk", "reset => reset"]
     for port in ports:
         links += [f"{port.side}_{part} => {port.side}_{part}" for part in ("data", "req", "ack")]
-    lines.append(f"  design : entity work.{top}\n    port map (")
+    lines.append(f"  design : entity work.{TOP}\n    port map (")
     lines.append("      " + ",\n      ".join(links) + f");\n{extra}end architecture;\n")
     return "\n".join(lines)
 
@@ -300,10 +293,9 @@ def read_results(folder: Path, ports: Sequence[Port], patience: int) -> BenchRes
             taken[port.name] = [int(row[0]) for row in found]
             if len(found) != port.words:
                 notes.append(f"{port.name} took {len(found)} of {port.words} words")
-    flags = (reason == "quiet", reason == "limit")
     if reason == "limit":
         notes.append(f"stopped after {end} cycles")
-    return BenchResult(outputs, cycles, taken, mismatches, passed, int(end), *flags, notes)
+    return BenchResult(outputs, cycles, taken, mismatches, passed, int(end), notes)
 
 
 def _read_rows(path: Path) -> list[list[str]]:

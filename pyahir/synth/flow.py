@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pyahir.errors import OutputError
+from pyahir.sim.ghdl import OUR_STANDARD
 from pyahir.sim.tools import require_tool
 from pyahir.synth.cells import FAMILIES, SynthesisError
 
@@ -63,7 +64,7 @@ def synthesize(
 
 
 def _run(folder: Path, tools: tuple[str, str], top: str, family: str, timeout: float) -> Netlist:
-    command = [tools[0], "--synth", "--std=08", "--out=verilog", "design.vhd", "-e", top]
+    command = [tools[0], "--synth", *OUR_STANDARD, "--out=verilog", "design.vhd", "-e", top]
     ghdl_seconds = _tool("ghdl --synth", command, folder, "design.v", timeout)
     script = (
         f"read_verilog design.v; {FAMILIES[family].script} -top {top}; "

@@ -404,7 +404,7 @@ def test_interrupted_compile_leaves_nothing(
 
     monkeypatch.setattr(files.os, "fdopen", interrupted)
     code, _, err = pyahir(capsys, "compile", model, "-o", tmp_path / "net.aa")
-    assert (code, err) == (130, "\npyahir: interrupted; nothing was written\n")
+    assert (code, err) == (130, "\npyahir: interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 

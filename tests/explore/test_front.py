@@ -172,7 +172,6 @@ def test_two_processes_give_the_same(front: Front) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    pytest.importorskip("distributed", reason="pip install pyahir[dask]")
     from distributed import LocalCluster
 
     with LocalCluster(
@@ -186,7 +185,6 @@ def test_a_dask_cluster_gives_the_same(front: Front, cluster: Any) -> None:
 
 
 def test_a_cluster_without_workers_is_refused() -> None:
-    pytest.importorskip("distributed", reason="pip install pyahir[dask]")
     from distributed import LocalCluster
 
     empty: Any = LocalCluster(n_workers=0, processes=False, dashboard_address=":0")
@@ -219,7 +217,6 @@ def _break(job: Job, part: object) -> list[Point]:
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed", reason="pip install pyahir[dask]")
     monkeypatch.setattr("pyahir.explore.workers.CONNECT_SECONDS", 1)
     with pytest.raises(PyahirError) as caught:
         explore(Job(graph=GRAPH), on_dask("tcp://127.0.0.1:9"))

@@ -12,7 +12,6 @@ from functools import cache
 import pytest
 
 from pyahir.backends.aa.verify import verify
-from pyahir.backends.vhdl import to_vhdl
 from pyahir.errors import AaError
 from pyahir.sim import Stalls, simulate
 from pyahir.sim.ahir import simulate_ahir
@@ -30,10 +29,6 @@ from tests.semantics.table import (
 )
 
 Outputs = Mapping[str, Sequence[int]]
-
-# Parts that our VHDL back end does not take; lower it when it takes more.
-UNSUPPORTED_AT_MOST = 0
-_END = "is not supported by the VHDL back end"
 
 
 def named(*, heavy: bool) -> list[str]:
@@ -54,21 +49,9 @@ def interpreted(name: str) -> Outputs:
 
 
 @cache
-def refusal(name: str) -> str | None:
-    """Give the back end's words about a construct that it does not take; None where it does."""
-    try:
-        to_vhdl(program(PARTS[name][1]))
-    except AaError as error:
-        if str(error).endswith(_END):
-            return str(error)
-        raise
-    return None
-
-
-@cache
 def simulated(name: str, share: float = 0.0) -> Outputs:
     batch = next(batch for batch in BATCHES if batch.name == name)
-    part = joined(name, (part for part in batch.parts if refusal(part.name) is None))
+    part = joined(name, batch.parts)
     stalls = Stalls(seed=3, share=share)
     return simulate(program(part), part.inputs, part.expect, stalls=stalls).outputs
 
@@ -99,9 +82,6 @@ def test_interpreter_equals_what_the_tools_gave(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_vhdl_equals_the_interpreter(name: str) -> None:
     batch, part = PARTS[name]
-    refused = refusal(name)
-    if refused is not None:
-        pytest.skip(refused.split(": ", 1)[1])
     assert differences(part, interpreted(batch.name), simulated(batch.name)) == {}
 
 
@@ -110,9 +90,6 @@ def test_vhdl_equals_the_interpreter(name: str) -> None:
 @pytest.mark.parametrize("name", named(heavy=False))
 def test_vhdl_with_stalls_equals_the_interpreter(name: str) -> None:
     batch, part = PARTS[name]
-    refused = refusal(name)
-    if refused is not None:
-        pytest.skip(refused.split(": ", 1)[1])
     assert differences(part, interpreted(batch.name), simulated(batch.name, 0.4)) == {}
 
 
@@ -122,11 +99,6 @@ def test_vhdl_with_stalls_equals_the_interpreter(name: str) -> None:
 def test_tools_equal_the_interpreter(name: str) -> None:
     batch, part = PARTS[name]
     assert differences(part, interpreted(batch.name), compiled(batch.name)) == {}
-
-
-def test_few_parts_are_not_supported_by_our_vhdl() -> None:
-    names = [name for name in named(heavy=False) if refusal(name) is not None]
-    assert len(names) <= UNSUPPORTED_AT_MOST, names
 
 
 @pytest.mark.parametrize("name", sorted(TOOLS_WRONG))

@@ -27,6 +27,7 @@ __all__ = [
     "name",
     "not_",
     "op",
+    "operator",
     "pipe",
     "resize_signed",
     "slice_",
@@ -178,6 +179,29 @@ class Loop:
             )
         )
         self.let(f"n_{stem}", following)
+
+
+def operator(
+    module: str,
+    inputs: Sequence[tuple[str, UInt | Int]],
+    outputs: Sequence[tuple[str, UInt | Int]],
+    body: Sequence[ast.Statement],
+    comment: str,
+) -> ast.Module:
+    """Make a pipelined operator with a fixed latency, which takes new operands every cycle."""
+    return ast.Module(
+        name=module,
+        kind=ast.ModuleKind.PIPELINE,
+        role=ast.ModuleRole.OPERATOR,
+        depth=31,
+        buffering=2,
+        full_rate=True,
+        deterministic=True,
+        inputs=tuple(ast.Argument(*item) for item in inputs),
+        outputs=tuple(ast.Argument(*item) for item in outputs),
+        body=tuple(body),
+        comment=comment,
+    )
 
 
 def daemon(

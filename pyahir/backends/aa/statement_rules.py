@@ -16,7 +16,7 @@ from pyahir.backends.aa.natural_types import scalar_width
 from pyahir.backends.aa.previous_rules import check_previous_values
 from pyahir.backends.aa.printer import expr_text, type_text
 from pyahir.backends.aa.scopes import Kind
-from pyahir.backends.aa.traverse import nodes, scoped, uses
+from pyahir.backends.aa.traverse import is_copied, nodes, scoped, uses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -475,9 +475,7 @@ class StatementRules:
 
 
 def _copied_or_foreign(module: aa.Module) -> bool:
-    roles = (aa.ModuleRole.OPERATOR, aa.ModuleRole.VOLATILE)
-    kinds = (aa.ModuleKind.FOREIGN, aa.ModuleKind.MACRO, aa.ModuleKind.INLINE)
-    return module.role in roles or module.kind in kinds
+    return is_copied(module) or module.kind is aa.ModuleKind.FOREIGN
 
 
 def _fixed_latency(module: aa.Module) -> bool:

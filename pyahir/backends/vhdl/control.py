@@ -1,7 +1,7 @@
 """State machines: states, the ways between them, and their text.
 
-In: states with the work of each and the conditions under which it is done. Out: the arms of a
-``case`` statement, one a state. A ``Target`` is a state that may not have been made yet: the end
+In: states with the work of each and the conditions under which it is done. Out: the branches
+of an ``if`` chain, one a state. A ``Target`` is a state that may not have been made yet: the end
 of an arm leads to whatever comes next.
 Not here: which statements become which states (``steps``).
 """

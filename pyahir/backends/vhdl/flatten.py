@@ -39,7 +39,6 @@ from pyahir.backends.vhdl.tree import (
 __all__ = ["Flattener"]
 
 Environment = dict[Symbol, Variable]
-_LOCAL = (Kind.VARIABLE, Kind.INPUT, Kind.OUTPUT)
 
 
 @dataclass(slots=True)

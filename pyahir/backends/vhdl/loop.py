@@ -5,7 +5,7 @@ the uses of pipes and storages. Stage i holds at most one iteration; it fires wh
 are ready and the next stage is empty or fires too, so a stage that waits holds only those before
 it. Registers change when the stage before them fires: between iterations they keep their value,
 which is what a guarded statement and a read of the previous iteration's value mean.
-Not here: what runs before and after the loop (``module``).
+Not here: what runs before and after the loop (``running``, ``steps``).
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _flattened(context: Context, loop: aa.DoPipeline, scope: Scope, frame: Frame
         symbol = scope.symbols[phi.target]
         kind = context.typing.variable_type(symbol) or ty.Void()
         type_ = scalar(kind, phi.loc, f"a phi '{phi.target}'")
-        flat.environment[symbol] = Variable(phi.target, type_, carried=True)
+        flat.environment[symbol] = Variable(phi.target, type_)
     flat.body(loop.body, scope)
     return flat
 

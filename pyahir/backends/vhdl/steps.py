@@ -159,9 +159,7 @@ class Steps:
             case Action.READ:
                 assert target is not None
                 self._read(operation, target, note)
-            case Action.WRITE:
-                self._use(operation, note, data=(f"std_logic_vector({value})",))
-            case Action.STORE:
+            case Action.WRITE | Action.STORE:
                 self._use(operation, note, data=(f"std_logic_vector({value})",))
             case Action.LOAD:
                 assert target is not None

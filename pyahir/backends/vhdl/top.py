@@ -80,7 +80,7 @@ class _Top:
 
     def _compile_all(self, facts: Facts, name: str) -> Facts:
         names = Namer()
-        for taken in ("aa_fifo", "aa_lifo", "aa_signal", "aa_memory", "aa_support", name):
+        for taken in (*(f"aa_{kind}" for kind in COMPONENTS), "aa_support", name):
             names.claim(taken)
         self.shapes = {}
         self.called = {}

@@ -51,7 +51,6 @@ class Variable:
     type: ty.Type
     stage: int = 0
     maker: Operation | None = None
-    carried: bool = False  # a phi, which a register holds from one iteration to the next
     outer: bool = False  # made outside the loop: the same in every stage
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
-from pyahir.backends.aa.build import assign, lane, name, op, resize_signed, uint, volatile
+from pyahir.backends.aa.build import assign, lane, name, op, operator, resize_signed, uint, volatile
 from pyahir.backends.aa.types import Int
 
 __all__ = ["dot"]
@@ -33,19 +33,9 @@ def dot(module: str, simd: int, prefixes: Sequence[int], width: int, note: str) 
     for number, count in enumerate(prefixes):
         body += _tree(f"u_{number}", f"s{number}", terms[:count])
         outputs.append(f"u_{number}")
-    return ast.Module(
-        name=module,
-        kind=ast.ModuleKind.PIPELINE,
-        role=ast.ModuleRole.OPERATOR,
-        depth=31,
-        buffering=2,
-        full_rate=True,
-        deterministic=True,
-        inputs=(ast.Argument("w", uint(8 * simd)), ast.Argument("x", uint(8 * simd))),
-        outputs=tuple(ast.Argument(output, Int(width)) for output in outputs),
-        body=tuple(body),
-        comment=f"dot product of {note}",
-    )
+    operands = [("w", uint(8 * simd)), ("x", uint(8 * simd))]
+    results = [(output, Int(width)) for output in outputs]
+    return operator(module, operands, results, body, f"dot product of {note}")
 
 
 def _tree(target: str, stem: str, terms: list[str]) -> list[ast.Statement]:

@@ -13,6 +13,7 @@ from pyahir.backends.aa.build import (
     constant,
     name,
     op,
+    operator,
     resize_signed,
     slice_,
     uint,
@@ -51,19 +52,8 @@ def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: s
         body += _exceptions(form, top, acc)
         terms = tuple(name(f"x_{slot}") for slot in range(form.slots))
         body.append(assign("y", ast.Reduce(ast.ReduceOp.ADD, (name("c"), *terms))))
-    return ast.Module(
-        name=module,
-        kind=ast.ModuleKind.PIPELINE,
-        role=ast.ModuleRole.OPERATOR,
-        depth=31,
-        buffering=2,
-        full_rate=True,
-        deterministic=True,
-        inputs=(ast.Argument("a", acc), ast.Argument("q", uint(form.bits))),
-        outputs=(ast.Argument("y", uint(8)),),
-        body=tuple(body),
-        comment=f"requantize of {note}",
-    )
+    operands = [("a", acc), ("q", uint(form.bits))]
+    return operator(module, operands, [("y", uint(8))], body, f"requantize of {note}")
 
 
 def _shifted(rescale: Rescale, form: RescaleFormat) -> list[ast.Statement]:
