@@ -10,6 +10,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,8 @@ class Layout(Enum):
 class Float32:
     """IEEE-754 binary32."""
 
+    width: ClassVar[int] = 32
+
     def __str__(self) -> str:
         return "f32"
 
@@ -58,6 +61,8 @@ class Float32:
 @dataclass(frozen=True, slots=True)
 class Float16:
     """IEEE-754 binary16."""
+
+    width: ClassVar[int] = 16
 
     def __str__(self) -> str:
         return "f16"
@@ -104,6 +109,8 @@ class Posit:
 @dataclass(frozen=True, slots=True)
 class Bipolar:
     """One bit: 0 means -1, 1 means +1 (XNOR networks)."""
+
+    width: ClassVar[int] = 1
 
     def __str__(self) -> str:
         return "bipolar"
