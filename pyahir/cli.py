@@ -83,6 +83,11 @@ def compile_command(model: Path, output: Path, as_json: bool, **given: Any) -> N
     dropped = compiled.manifest["made_from"]["dropped_exceptions"]
     if dropped:
         click.echo(f"linear rounding: {dropped} accumulators give a code that differs by one")
+    if compiled.manifest["made_from"]["inexact_in_ahir"]:
+        click.echo(
+            "native float32: the operators of AHIR round some results wrong, so the engine ahir "
+            "will differ; the other engines are exact"
+        )
     if source.note:
         click.echo(source.note)
 

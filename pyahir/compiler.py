@@ -64,6 +64,8 @@ class CompileOptions:
     ``rounding``: ``exact`` keeps the exceptions that make a requantize equal to its source's float
     rule everywhere, ``linear`` drops them. ``observer``, ``calibration`` (float32 images) and
     ``real``, the posit or float scheme that takes the place of uint8, serve float models only.
+    ``native_floats`` takes AHIR's float operators: those of float16 are exact, those of float32
+    are not, so that the engine ``ahir`` then differs from the others.
     """
 
     plan: Options = field(default_factory=Options)
@@ -71,6 +73,7 @@ class CompileOptions:
     observer: str = "minmax"
     real: RealScheme | None = None
     calibration: npt.NDArray[np.float32] | None = None
+    native_floats: bool = False
     dump_dir: Path | None = None
     progress: Progress | None = None
 
@@ -154,7 +157,7 @@ def compile_graph(
     exceptions = sum(count_exceptions(graph).values())
     graph = rounded_graph(graph, options)
     plan = make_plan(graph, options.plan)
-    design = lower(plan)
+    design = lower(plan, native=options.native_floats)
     verify_aa(design.program, emitted=True)
     text = to_text(design.program).encode()
     weights = weights_bytes(pack_memories(plan, design.memories))
@@ -162,6 +165,7 @@ def compile_graph(
     made_from = {
         **(provenance or {}),
         "dropped_exceptions": dropped,
+        "inexact_in_ahir": _inexact(plan, options),
         "options": _recorded(options),
         "versions": _versions(),
     }
@@ -173,6 +177,12 @@ def compile_graph(
         weights=weights,
         manifest=build_manifest(plan, design, text, weights, made_from),
     )
+
+
+def _inexact(plan: Plan, options: CompileOptions) -> bool:
+    """Tell whether float32 operators of AHIR are in the design, which round some results wrong."""
+    roundings = [planned.layer.rounding for planned in plan.layers]
+    return options.native_floats and any(item and item.arith == "f32" for item in roundings)
 
 
 def provenance_of(source: SourceModel) -> dict[str, Any]:
@@ -193,11 +203,13 @@ def compile_module(
     foldings: Mapping[str, Any] | None = None,
     rounding: str = "exact",
     observer: str = "minmax",
+    real: RealScheme | None = None,
 ) -> Compiled:
     """Compile an ``nn.Module``: quantized by PyTorch, or float with ``calibration`` images.
 
     ``example`` is one input as the module takes it, float32 of shape (1, C, H, W) or (1, I).
-    ``calibration`` is float32 (N, C, H, W). Raises ``PyahirError`` for what cannot be compiled.
+    ``calibration`` is float32 (N, C, H, W). ``real`` is a scheme of ``quant.scheme.real_scheme``
+    (posit8, float16, float32) instead of uint8. Raises ``PyahirError`` for what cannot be compiled.
     """
     from pyahir.frontend.source import from_module
 
@@ -206,7 +218,7 @@ def compile_module(
     if multipliers is not None:
         plan = Options(multipliers=multipliers, foldings=foldings or {})
     options = CompileOptions(
-        plan=plan, rounding=rounding, observer=observer, calibration=calibration
+        plan=plan, rounding=rounding, observer=observer, real=real, calibration=calibration
     )
     return compile_graph(quantized_graph(source, options), options, provenance_of(source))
 
@@ -224,6 +236,7 @@ def _recorded(options: CompileOptions) -> dict[str, Any]:
             for name, folding in sorted(options.plan.foldings.items())
         },
         "scheme": options.scheme,
+        "float": "native" if options.native_floats else "exact",
         "rounding": options.rounding,
         "observer": options.observer if digest else None,
         "calibration_sha256": digest,

@@ -115,6 +115,14 @@ def plan_options(command: Command) -> Command:
                 metavar="BITS",
                 help="Most memory, for example 600kbit: the fewest cycles.",
             ),
+            click.option(
+                "--float",
+                "floats",
+                type=click.Choice(["exact", "native"]),
+                default="exact",
+                show_default=True,
+                help="native: AHIR's own float operators; its f32 is not exact.",
+            ),
             click.option("--plan", type=PATH, help="Take foldings from this .plan.json."),
             click.option(
                 "--folding", multiple=True, metavar="LAYER=PExSIMD", help="Fix one layer's folding."
@@ -159,6 +167,7 @@ def open_model(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
         observer=given["observer"],
         real=real,
         calibration=calibration,
+        native_floats=given.get("floats") == "native",
         dump_dir=given.get("dump_dir"),
         progress=tables.progress("calibrating") if calibration is not None else None,
     )

@@ -94,17 +94,40 @@ def test_evaluate_names_the_scheme(
     assert rows[0]["correct"] == rows[1]["correct"]
 
 
-def test_there_is_no_hardware_yet(
+@pytest.mark.parametrize("floats", ["exact", "native"])
+def test_compiled_hardware_runs(
+    capsys: pytest.CaptureFixture[str],
+    float_model: Path,
+    data: Path,
+    tmp_path: Path,
+    floats: str,
+) -> None:
+    """A design of its own files gives what the golden model gives; native floats are announced."""
+    design, options = tmp_path / "net.aa", ("--scheme", "float32", "--float", floats)
+    code, out, err = pyahir(capsys, "compile", float_model, "-o", design, *options)
+    assert (code, err) == (0, "")
+    assert ("the engine ahir will differ" in " ".join(out.split())) == (floats == "native")
+    found = {}
+    for name, model in (("aa", design), ("ir", float_model)):
+        given = ("--engine", name, "--input", data, "-o", tmp_path / f"{name}.npy")
+        code, _, err = pyahir(capsys, "run", model, *given, *(options if name == "ir" else ()))
+        assert (code, err) == (0, "")
+        found[name] = np.load(tmp_path / f"{name}.npy")
+    assert found["aa"].shape == (12, 10)
+    np.testing.assert_array_equal(found["aa"], found["ir"])
+
+
+def test_the_manifest_says_how_streams_are_stored(
     capsys: pytest.CaptureFixture[str], float_model: Path, data: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out" / "net.aa"
-    out.parent.mkdir()
-    message = refused(capsys, "compile", float_model, "-o", out, *POSIT, "--calibrate", data)
-    assert message.endswith(
-        "posit layers have no hardware yet, nor have float ones; run them with --engine ir, or "
-        "compile --scheme uint8"
-    )
-    assert not list(out.parent.iterdir())
+    design = tmp_path / "net.aa"
+    given = ("--calibrate", data, *POSIT, "--es", "1", "--arith", "quire")
+    code, _, err = pyahir(capsys, "compile", float_model, "-o", design, *given)
+    assert (code, err) == (0, "")
+    manifest = json.loads(design.with_suffix(".json").read_text())
+    for row in (manifest["input"], *manifest["layers"]):
+        assert row["element"] == "posit8_1"
+        assert row["scale"] == 2.0 ** row["exponent"]
 
 
 def test_options_that_do_not_fit(

@@ -304,7 +304,15 @@ def test_decibels() -> None:
 
 
 def test_the_error_of_a_layer_is_that_of_its_dequantized_codes() -> None:
-    row = {"name": "a", "shape": [2], "layout": "nc", "scale": 0.5, "zero_point": 10}
+    row = {
+        "name": "a",
+        "shape": [2],
+        "layout": "nc",
+        "element": "u8",
+        "exponent": None,
+        "scale": 0.5,
+        "zero_point": 10,
+    }
     real = np.array([[1.25, -200.0], [0.0, 0.5]], np.float32)
     codes = np.array([[14, 0], [10, 11]], np.uint8)  # 2.0, -5.0, 0.0, 0.5
     found = quality_row(row, codes, real)

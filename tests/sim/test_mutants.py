@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from pyahir.backends.aa import ast as aa
-from pyahir.backends.aa.packing import pack_frames
 from pyahir.backends.vhdl import to_vhdl
 from pyahir.ir.eval import Evaluator
 from pyahir.sim import GhdlEngine, SimulationError, Stalls, ToolError, require_tool
+from pyahir.sim.design import words_of_codes
 from pyahir.sim.ghdl import OUR_STANDARD, run_ghdl
 from pyahir.sim.run import border_ports
 from pyahir.sim.testbench import BenchResult, Port, read_results, write_bench
@@ -85,10 +85,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     source, output = engine.files.manifest["input"], engine.layers[-1]
     expected = Evaluator(graph).run(images, keep=[output["value"]])[output["value"]]
     inputs = {
-        source["pipe"]: pack_frames(images, source["lanes"]),
+        source["pipe"]: words_of_codes(source, images),
         "weights_in": list(engine.files.items),
     }
-    words = pack_frames(expected, output["lanes"])
+    words = words_of_codes(output, expected)
     assert len(words) == FRAMES * math.prod(output["shape"]) // output["lanes"]
     golden = {output["pipe"]: words}
     ports = border_ports(engine.program, inputs, {output["pipe"]: len(words)})

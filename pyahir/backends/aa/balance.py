@@ -158,7 +158,8 @@ class _Schedule:
             self.loads[target] = position
             self.stage[target] = issue + LOAD_STAGES
         else:
-            self.stage[target] = issue + (0 if statement.volatile else 1)
+            stages = self.loop.stages.get(target, 1)
+            self.stage[target] = issue + (0 if statement.volatile else stages)
 
 
 def _renamed(statement: ast.Assign | ast.Call, table: Mapping[str, str]) -> ast.Statement:

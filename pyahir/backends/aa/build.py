@@ -113,12 +113,14 @@ class Loop:
     """One flattened loop: counters that are phis with volatile next values, then the body.
 
     Counters are added innermost first: each advances when all before it are at their last value.
+    ``stages`` names the registered values that take more than one stage, and how many.
     """
 
     phis: list[ast.Phi] = field(default_factory=list[ast.Phi])
     body: list[ast.Statement] = field(default_factory=list[ast.Statement])
     wraps: list[str] = field(default_factory=list[str])
     condition: Expr = field(default_factory=lambda: ast.Literal(1))
+    stages: dict[str, int] = field(default_factory=dict[str, int])
 
     def let(self, target: str, value: Expr) -> str:
         """Add a combinational value."""

@@ -80,7 +80,7 @@ def unpack_bits(raw: npt.NDArray[np.uint8], lanes: int, width: int) -> Array:
     """Turn rows of bytes into elements (N, ``lanes``), unsigned patterns of ``width`` bits."""
     if width in (8, 16, 32):
         elements = np.ascontiguousarray(raw).view(f"<u{width // 8}")
-        return elements.reshape(len(raw), -1)[:, :lanes]
+        return elements.reshape(len(raw), raw.shape[1] * 8 // width)[:, :lanes]
     bits = np.unpackbits(raw, axis=1, count=lanes * width, bitorder="little")
     parts = bits.reshape(len(raw), lanes, width).astype(np.int64)
     values = (parts << np.arange(width, dtype=np.int64)).sum(axis=2)

@@ -123,9 +123,10 @@ class FloatFormat:
         return struct.unpack(real, struct.pack(integer, pattern))[0]
 
     def pack(self, value: float) -> int:
-        """Round to nearest even and return the bit pattern."""
+        """Round to nearest even and return the bit pattern; there is one NaN, a positive one."""
         real, integer = self.codes
         try:
+            value = math.nan if math.isnan(value) else value
             raw = struct.pack(real, value)
         except OverflowError:
             raw = struct.pack(real, math.copysign(math.inf, value))

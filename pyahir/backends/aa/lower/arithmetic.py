@@ -18,6 +18,7 @@ from pyahir.plan.rounding import Rounding
 __all__ = ["Floats"]
 
 NAR = 0x80
+NATIVE_STAGES = 24  # room in the copies beside an operator of AHIR: more than its pipeline has
 FORMATS = {"f32": Float(8, 23), "f16": Float(5, 10)}
 
 
@@ -37,11 +38,12 @@ class Floats:
 
     def _operation(self, kernel: str, native: BinaryOp, a: Expr, b: Expr, target: str) -> str:
         arith, loop = self.rounding.arith, self.loop
-        if self.emitter.native:
+        if self.emitter.native and isinstance(b, ast.Name):  # the tools take no float constants
             kind = FORMATS[arith]
             first = loop.let(f"{target}_a", ast.BitCast(kind, a))
             second = loop.let(f"{target}_b", ast.BitCast(kind, b))
             result = loop.set(f"{target}_f", op(native, name(first), name(second)))
+            loop.stages[result] = NATIVE_STAGES
             return loop.let(target, ast.BitCast(uint(self.rounding.acc), name(result)))
         module = self.emitter.kernel(f"{arith}_{kernel}")
         loop.body.append(ast.Call(module=module, arguments=(a, b), results=(name(target),)))
