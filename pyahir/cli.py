@@ -177,6 +177,8 @@ def verify_command(
         for timing in timings:
             click.echo(timing.text())
         click.echo(tables.verdict(found, wanted, compared, differing, len(images)))
+        if differing and source.ties:
+            click.echo(source.note)
     return 1 if differing else 0
 
 

@@ -32,6 +32,7 @@ from pyahir.frontend.untrusted import check_program, no_pickles
 from pyahir.ir.graph import Graph, legal_name
 from pyahir.ir.types import Array, TensorType
 from pyahir.quant.few_bit import Scores
+from pyahir.quant.thresholds import Tie
 
 __all__ = ["Runner", "SourceModel", "from_brevitas", "from_module", "load_model"]
 
@@ -63,7 +64,8 @@ class SourceModel:
 
     ``engine`` says whose arithmetic the graph follows: fbgemm, qnnpack, pt2e or float; of a few-bit
     network, whose forward runs in torch: brevitas or plain torch. ``scores`` maps raw scores to the
-    source's real ones, where that is more than the scale of their type.
+    source's real ones, where that is more than the scale of their type; ``ties`` lists, by layer,
+    the accumulators on a step of its activation or too near to it for float32.
     ``input_shape`` is (C, H, W) or (I,). ``note`` tells what was inferred, for the user to check.
     """
 
@@ -76,6 +78,7 @@ class SourceModel:
     note: str = ""
     torch_version: str = torch.__version__
     scores: Scores | None = None
+    ties: Mapping[str, tuple[Tie, ...]] = field(default_factory=dict[str, tuple[Tie, ...]])
     runner: Runner = field(repr=False, compare=False)
 
     @property
@@ -190,6 +193,7 @@ def _few_bit(few: FewBitImport, path: str | None, kind: FileKind | None) -> Sour
         engine=few.engine,
         note=few.note,
         scores=few.compiled.scores,
+        ties=few.compiled.ties,
         runner=few.runner,
     )
 

@@ -13,7 +13,7 @@ import torch
 from pyahir.frontend.brevitas.topologies import topology
 from pyahir.frontend.source import load_model
 from tests.cli.test_cli import pyahir, refused
-from tests.frontend.brevitas.states import calibrated, random_images
+from tests.frontend.brevitas.states import calibrated, random_images, untrained
 
 NETWORK = ("--network", "TFC_1W1A")
 
@@ -42,6 +42,26 @@ def test_torch_and_the_golden_model_agree(
     last = out.rstrip().splitlines()[-1]
     values = f"{20 * (784 + 784 + 3 * 64 + 10):,}"
     assert last == f"verify: PASSED: torch = ir: {values} values on 20 frames, 0 differ"
+
+
+def test_differences_at_ties_are_explained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Batch norms as initialised put sums on steps; BNN-PYNQ's rule is not that of Brevitas."""
+    path = tmp_path / "net.pth"
+    torch.save(untrained(topology("TFC_1W1A")), path)
+    given = (*NETWORK, "--engines", "torch,ir", "--limit", "8")
+    code, out, _ = pyahir(capsys, "verify", path, *given, "--threshold-ties", "low")
+    assert code == 1
+    assert out.rstrip().splitlines()[-1] == (
+        "192 accumulators lie on a step, 0 nearer to one than float32 tells: there a float network "
+        "may give the other level"
+    )
+    assert pyahir(capsys, "verify", path, *given)[0] == 0
+    ties = load_model(path, network="TFC_1W1A").ties["features_2"]
+    assert [(tie.channel, tie.accumulator, tie.exact) for tie in ties] == [
+        (channel, 0, True) for channel in range(64)
+    ]
 
 
 @pytest.mark.parametrize("engine", ["torch", "ir"])
