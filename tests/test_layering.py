@@ -18,6 +18,7 @@ ORDER = (
     "errors",
     "ir",
     "data",
+    "hosts",
     "passes",
     "quant",
     "frontend",

@@ -43,6 +43,18 @@ def model_options(command: Command) -> Command:
                 help="Whose rounding to follow; the file does not say it.",
             ),
             click.option(
+                "--network",
+                metavar="NAME",
+                help="The file is a checkpoint of this few-bit network: TFC_1W1A ... CNV_2W2A.",
+            ),
+            click.option(
+                "--threshold-ties",
+                type=click.Choice(["source", "low", "high"]),
+                default="source",
+                show_default=True,
+                help="--network: the level of a sum exactly on a step; low is BNN-PYNQ's.",
+            ),
+            click.option(
                 "--calibrate", type=PATH, metavar="DATA.npz", help="Images 'x', for a float model."
             ),
             click.option(
@@ -151,6 +163,8 @@ def open_model(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
         trust_pickle=given["trust_pickle"],
         input_shape=_shape(given["input_shape"]),
         quantized_engine=given["quantized_engine"],
+        network=given["network"],
+        threshold_ties=given["threshold_ties"],
     )
     calibration = _calibration(given["calibrate"], source)
     es = given["es"]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,22 @@ import torch
 from torch import nn
 
 from pyahir.errors import DataError, ImportModelError
+from pyahir.frontend.brevitas.load import FewBitImport, import_checkpoint
+from pyahir.frontend.brevitas.modules import from_brevitas as import_brevitas
 from pyahir.frontend.detect import FileKind, detect
 from pyahir.frontend.modules import export_module, is_quantized, script_bytes, square_shape
 from pyahir.frontend.pickles import load_pickle, refuse
-from pyahir.frontend.program import ProgramRunner, import_program
+from pyahir.frontend.program import import_program
 from pyahir.frontend.shapes import Shape, text, traced_shape
 from pyahir.frontend.torchrun import quiet
-from pyahir.frontend.torchscript import Imported, ScriptRunner, import_script
+from pyahir.frontend.torchscript import Imported, import_script
 from pyahir.frontend.untrusted import check_program, no_pickles
 from pyahir.ir.graph import Graph, legal_name
 from pyahir.ir.types import Array, TensorType
+from pyahir.quant.few_bit import Scores
+from pyahir.quant.thresholds import Tie
 
-__all__ = ["SourceModel", "from_module", "load_model"]
+__all__ = ["Runner", "SourceModel", "from_brevitas", "from_module", "load_model"]
 
 LOAD_ERRORS = (
     AssertionError,  # torch checks the content of a file by assertions
@@ -43,11 +47,25 @@ LOAD_ERRORS = (
 )
 
 
+class Runner(Protocol):
+    """Runs the source in torch; ``sources`` has the names of the values that it can give."""
+
+    @property
+    def sources(self) -> Mapping[str, object]: ...
+
+    def run(self, x: npt.NDArray[np.float32], keep: Collection[str]) -> dict[str, Array]:
+        """Give the values of every name in ``keep`` for a batch (N, ...)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceModel:
     """A model as it was given, imported.
 
-    ``engine`` says whose arithmetic the graph follows: fbgemm, qnnpack, pt2e or float.
+    ``engine`` says whose arithmetic the graph follows: fbgemm, qnnpack, pt2e or float; of a few-bit
+    network, whose forward runs in torch: brevitas or plain torch. ``scores`` maps raw scores to the
+    source's real ones, where that is more than the scale of their type; ``ties`` lists, by layer,
+    the accumulators on a step of its activation or too near to it for float32.
     ``input_shape`` is (C, H, W) or (I,). ``note`` tells what was inferred, for the user to check.
     """
 
@@ -59,7 +77,9 @@ class SourceModel:
     engine: str
     note: str = ""
     torch_version: str = torch.__version__
-    runner: ScriptRunner | ProgramRunner = field(repr=False, compare=False)
+    scores: Scores | None = None
+    ties: Mapping[str, tuple[Tie, ...]] = field(default_factory=dict[str, tuple[Tie, ...]])
+    runner: Runner = field(repr=False, compare=False)
 
     @property
     def input_type(self) -> TensorType:
@@ -71,7 +91,7 @@ class SourceModel:
     ) -> dict[str, Array]:
         """Run torch on a batch (N, *input_shape); give values under the graph's names.
 
-        uint8 codes for a quantized graph, the input's codes among them, float32 for a float one,
+        Codes for a quantized graph, the input's codes among them, float32 for a float one,
         all in torch's order (N, C, H, W). ``keep`` names the values wanted; default: all that
         torch has. Accumulators are not among them.
         """
@@ -90,13 +110,24 @@ def load_model(
     trust_pickle: bool = False,
     input_shape: Shape | None = None,
     quantized_engine: str = "auto",
+    network: str | None = None,
+    threshold_ties: str = "source",
 ) -> SourceModel:
-    """Import a model file of any kind that holds a graph.
+    """Import a model file of any kind that holds a graph, or a checkpoint of a named ``network``.
 
     A pickle runs code when it is loaded: it is, only with ``trust_pickle``. ``quantized_engine``
-    is fbgemm or qnnpack; auto reads it off the weights.
+    is fbgemm or qnnpack; auto reads it off the weights. ``network``, such as ``TFC_1W1A``, and
+    ``threshold_ties`` serve few-bit checkpoints: ``quant.few_bit`` says what they do.
     """
     kind = detect(path)
+    if network is not None:
+        if kind is not FileKind.STATE_DICT:
+            raise ImportModelError(
+                f"{path}: this is {kind.value}; --network {network} takes a state dict or a "
+                "checkpoint that holds one"
+            )
+        few = import_checkpoint(path, network, threshold_ties=threshold_ties)
+        return _few_bit(few, os.fspath(path), kind)
     origin, name = os.fspath(path), legal_name(Path(path).stem)
     shape = tuple(input_shape) if input_shape else None
     if kind is FileKind.TORCHSCRIPT:
@@ -138,6 +169,33 @@ def from_module(
     shape = tuple(example.shape[1:])
     imported = _import_module(module, example, label, name, shape, quantized_engine)
     return _model(imported, None, None, name)
+
+
+def from_brevitas(
+    module: nn.Module,
+    *,
+    input_shape: Shape | None = None,
+    name: str | None = None,
+    threshold_ties: str = "source",
+) -> SourceModel:
+    """Import a few-bit Brevitas module in memory; it takes images (C, H, W) in [0, 1]."""
+    few = import_brevitas(module, input_shape=input_shape, name=name, threshold_ties=threshold_ties)
+    return _few_bit(few, None, None)
+
+
+def _few_bit(few: FewBitImport, path: str | None, kind: FileKind | None) -> SourceModel:
+    return SourceModel(
+        path=path,
+        kind=kind,
+        name=few.network.name,
+        graph=few.compiled.graph,
+        input_shape=few.network.input_shape,
+        engine=few.engine,
+        note=few.note,
+        scores=few.compiled.scores,
+        ties=few.compiled.ties,
+        runner=few.runner,
+    )
 
 
 def _model(imported: Imported, path: str | None, kind: FileKind | None, name: str) -> SourceModel:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
+from pyahir.ir.eval.pairs import paired
 from pyahir.ir.ops import Linear
-from pyahir.ir.ranges import magnitude_bound
+from pyahir.ir.ranges import magnitude_bound, numbers
 
 __all__ = ["linear"]
 
@@ -15,7 +16,7 @@ __all__ = ["linear"]
 def linear(op: Linear, context: Context) -> Kernel:
     """Multiply (O, I) by (I, N)."""
     del op
-    weight = context.constant(1)
+    weight = numbers(context.constant(1), context.operands[1].element)
     dtype: type[np.float32] | type[np.float64] = np.float32
     if context.integers:
         dtype = carrier(magnitude_bound(context.operands[0], weight), context.node.name)
@@ -30,4 +31,4 @@ def linear(op: Linear, context: Context) -> Kernel:
             result += bias
         return result
 
-    return kernel
+    return paired(kernel, context.operands[0], weight)
