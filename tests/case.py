@@ -13,6 +13,7 @@ from pyahir.ir.ops import Op, SumPool2d, WindowOp
 from pyahir.ir.types import (
     Affine,
     Array,
+    Bipolar,
     Element,
     Float16,
     Float32,
@@ -28,19 +29,21 @@ from pyahir.ir.types import (
 class Case:
     """One op on a data operand of type ``x``, followed by ``constants``.
 
-    ``scaled``: element and exponent of each constant that has a scale; others follow their array.
+    ``scaled``: element and exponent (None: no scale) of each constant; without it they follow
+    their arrays.
     """
 
     name: str
     op: Op
     x: TensorType
     constants: tuple[Array, ...] = ()
-    scaled: tuple[tuple[Element, int], ...] = ()
+    scaled: tuple[tuple[Element, int | None], ...] = ()
     result: TensorType
 
     @property
     def quantized(self) -> bool:
-        return isinstance(self.x.element, Int) or self.x.quantization is not None
+        whole = isinstance(self.x.element, Int | Bipolar)
+        return whole or self.x.quantization is not None
 
     @property
     def seed(self) -> int:
@@ -54,7 +57,8 @@ class Case:
         for i, item in enumerate(self.constants):
             element, scale = None, None
             if self.scaled:
-                element, scale = self.scaled[i][0], PowerOfTwo(exponent=self.scaled[i][1])
+                element, exponent = self.scaled[i]
+                scale = None if exponent is None else PowerOfTwo(exponent=exponent)
             operands.append(builder.constant(f"c{i}", item, element, scale))
         loc = Loc(file="case.py", line=1, path=self.name)
         return builder.finish([builder.node("y", self.op, operands, loc)])
@@ -68,6 +72,8 @@ class Case:
             codes.reshape(-1)[:4] = (127, 0, 129, 1)[: codes.size]
             codes[-1] = np.where(codes[-1] == 128, 64, codes[-1])  # an image without NaR
             return codes
+        if isinstance(self.x.element, Bipolar):
+            return rng.integers(0, 2, shape, dtype=np.uint8)
         if not isinstance(self.x.element, Int):
             dtype = np.float16 if isinstance(self.x.element, Float16) else np.float32
             return rng.normal(0, 2, shape).astype(dtype)
@@ -103,6 +109,11 @@ def scaled(element: Element, *shape: int, exponent: int = 0) -> TensorType:
     layout = Layout.NHWC if len(shape) == 4 else Layout.NC
     quantization = PowerOfTwo(exponent=exponent)
     return TensorType(shape=shape, element=element, layout=layout, quantization=quantization)
+
+
+def bits(*shape: int) -> TensorType:
+    layout = Layout.NHWC if len(shape) == 4 else Layout.NC
+    return TensorType(shape=shape, element=Bipolar(), layout=layout)
 
 
 def i8(*shape: int, seed: int = 0) -> Array:

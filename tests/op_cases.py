@@ -26,6 +26,7 @@ from pyahir.ir.ops import (
 )
 from pyahir.ir.types import Affine, Int, TensorType
 from tests.case import Case, acc, f32, i8, real, u8, window_case
+from tests.few_bit_cases import FEW_BITS
 from tests.posit_cases import REALS
 
 
@@ -312,6 +313,7 @@ CASES: tuple[Case, ...] = (
     *SHAPES,
     *REQUANTIZES,
     *REALS,
+    *FEW_BITS,
 )
 
 

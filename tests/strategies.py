@@ -70,9 +70,10 @@ def types(draw: st.DrawFn, element: st.SearchStrategy[Element] = elements) -> Te
 
 @st.composite
 def constants(draw: st.DrawFn, name: str) -> Constant:
-    """Draw a constant of floats and posits (any bits) or integers of any width."""
+    """Draw a constant of floats, posits and bipolar codes (any bits) or integers of any width."""
     posits = st.builds(Posit, st.integers(2, 8), st.integers(0, 2))
-    kind = draw(types(st.one_of(st.just(Float32()), st.just(Float16()), posits, integers)))
+    floats = st.sampled_from([Float32(), Float16(), Bipolar()])
+    kind = draw(types(st.one_of(floats, posits, integers)))
     dtype = np.dtype(storage_dtype(kind))
     if isinstance(kind.element, Int):
         one = st.integers(kind.element.min, kind.element.max)
@@ -111,6 +112,15 @@ def requantizes(draw: st.DrawFn) -> Op:
     )
 
 
+@st.composite
+def multi_thresholds(draw: st.DrawFn) -> Op:
+    width = draw(st.integers(1, 16))
+    if width == 1:
+        return ops.MultiThreshold(width=1, exponent=0, base=0)
+    base = draw(st.integers(Int(width).min, Int(width).max))
+    return ops.MultiThreshold(width=width, exponent=draw(st.integers(-9, 9)), base=base)
+
+
 def real(op: type[Op], **more: st.SearchStrategy[object]) -> st.SearchStrategy[Op]:
     floats = st.builds(op, arith=st.sampled_from(["f32", "f16"]), **more)
     return floats | st.builds(op, arith=st.just("quire"), acc_width=st.integers(1, 140), **more)
@@ -137,6 +147,9 @@ OPS: dict[type[Op], st.SearchStrategy[Op]] = {
     ops.Encode: st.builds(
         ops.Encode, es=st.integers(0, 2), exponent=st.integers(-999, 999), relu=st.booleans()
     ),
+    ops.Recode: st.just(ops.Recode(width=1, exponent=0))
+    | st.builds(ops.Recode, width=st.integers(2, 16), exponent=st.integers(-999, 999)),
+    ops.MultiThreshold: multi_thresholds(),
 }
 
 

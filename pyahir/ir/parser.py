@@ -106,7 +106,8 @@ class _Builder:
         kind = self.type(kind_tree)
         if not storable(kind.element):
             raise self.fail(
-                tree, f"no constants of {kind.element}; accepted: f32, f16, iN, uN, posit8_N"
+                tree,
+                f"no constants of {kind.element}; accepted: f32, f16, iN, uN, posit8_N, bipolar",
             )
         try:
             raw = bytes.fromhex(json.loads(str(data)))

@@ -6,7 +6,7 @@ import json
 
 from pyahir.ir.graph import Constant, Graph, Loc, Node
 from pyahir.ir.ops import Op
-from pyahir.ir.types import Element, Float16, Float32, Int, Posit, TensorType
+from pyahir.ir.types import Bipolar, Element, Float16, Float32, Int, Posit, TensorType
 
 __all__ = ["node_text", "storable", "storage_dtype", "to_text"]
 
@@ -19,7 +19,7 @@ def storable(element: Element) -> bool:
         case Posit():
             return element.width <= 8
         case _:
-            return isinstance(element, Float16 | Float32)
+            return True
 
 
 def storage_dtype(kind: TensorType) -> str:
@@ -28,7 +28,7 @@ def storage_dtype(kind: TensorType) -> str:
         return "<f4"
     if isinstance(kind.element, Float16):
         return "<f2"
-    if isinstance(kind.element, Posit):
+    if isinstance(kind.element, Posit | Bipolar):
         return "<u1"
     assert isinstance(kind.element, Int), f"no constants of {kind.element}"
     size = next(size for size in (1, 2, 4, 8) if size * 8 >= kind.element.width)

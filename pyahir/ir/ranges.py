@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from pyahir.ir.ops import Conv2d, Linear, Op, RealAvgPool2d, SumPool2d
 from pyahir.ir.posit import decode_integers, fraction_bits
-from pyahir.ir.types import Array, Element, Int, Posit, TensorType
+from pyahir.ir.types import Array, Bipolar, Element, Int, Posit, TensorType
 
 __all__ = [
     "Bounds",
     "accumulator_bounds",
     "magnitude_bound",
+    "numbers",
     "quire_bound",
     "quire_weight",
     "signed_width",
@@ -26,15 +27,24 @@ Bounds = tuple[Int64, Int64]
 
 
 def centered_range(x: TensorType) -> tuple[int, int]:
-    """Give the least and greatest ``x - zero_point`` of a quantized type."""
+    """Give the least and greatest ``x - zero_point`` of a quantized type; bipolar is -1 to 1."""
+    if isinstance(x.element, Bipolar):
+        return -1, 1
     assert isinstance(x.element, Int)
     return x.element.min - x.zero_point, x.element.max - x.zero_point
+
+
+def numbers(array: Array, element: Element) -> Array:
+    """Give the integers that stored ones stand for: bipolar codes are -1 and +1."""
+    if isinstance(element, Bipolar):
+        return 2 * array.astype(np.int8) - 1
+    return array
 
 
 def accumulator_bounds(op: Op, x: TensorType, weight: Array | None) -> Bounds:
     """Give the least and greatest accumulator per output channel, both of shape (C,).
 
-    ``weight`` is the operand of a Conv2d or Linear, and None for a SumPool2d.
+    ``weight`` is what ``numbers`` gives for a Conv2d or Linear, and None for a SumPool2d.
     """
     low, high = centered_range(x)
     if isinstance(op, SumPool2d):

@@ -16,17 +16,20 @@ from pyahir.ir.ops import (
     Conv2d,
     InferError,
     Linear,
+    MultiThreshold,
     RealAvgPool2d,
     RealConv2d,
     RealLinear,
+    Recode,
     Requantize,
     SumPool2d,
 )
 from pyahir.ir.posit import NAR, decode
 from pyahir.ir.printer import node_text
-from pyahir.ir.ranges import accumulator_bounds, quire_bound, quire_weight
+from pyahir.ir.ranges import accumulator_bounds, numbers, quire_bound, quire_weight
 from pyahir.ir.types import (
     Array,
+    Bipolar,
     Float16,
     Float32,
     Int,
@@ -168,7 +171,10 @@ def _constant(constant: Constant) -> Iterator[str]:
     elif isinstance(kind.element, Posit):
         if array.dtype != np.uint8 or np.any(array == NAR):
             yield "a posit constant holds codes of numbers, as uint8"
-    elif isinstance(kind.element, Int):
+    elif isinstance(kind.element, Bipolar):
+        if array.dtype != np.uint8 or not np.isin(array, (0, 1)).all():
+            yield "a bipolar constant holds the codes 0 and 1, as uint8"
+    else:
         if array.dtype.kind not in "iu":
             yield f"an integer constant holds integers, not {array.dtype}"
         elif array.size and (array.min() < kind.element.min or array.max() > kind.element.max):
@@ -182,7 +188,10 @@ def _ranges(
         if not isinstance(node.op, SumPool2d) and node.inputs[1] not in constants:
             yield f"{node.name}: the weight is not a constant"
             return
-        weight = None if isinstance(node.op, SumPool2d) else constants[node.inputs[1]].array
+        weight = None
+        if not isinstance(node.op, SumPool2d):
+            stored = constants[node.inputs[1]]
+            weight = numbers(stored.array, stored.type.element)
         low, high = accumulator_bounds(node.op, types[node.inputs[0]], weight)
         if low.min() < node.type.element.min or high.max() > node.type.element.max:
             yield (
@@ -190,6 +199,8 @@ def _ranges(
             )
     if isinstance(node.op, RealConv2d | RealLinear | RealAvgPool2d):
         yield from _real_ranges(node, constants, types)
+    if isinstance(node.op, Recode | MultiThreshold):
+        yield from _few_bit_ranges(node, constants)
     if isinstance(node.op, Requantize) and all(name in constants for name in node.inputs[1:]):
         multiplier, offset, exceptions = (constants[name].array for name in node.inputs[1:])
         acc = types[node.inputs[0]].element
@@ -203,6 +214,21 @@ def _ranges(
         channels = {row[0] for row in keys}
         if not channels <= set(range(len(multiplier))):
             yield f"{node.name}: an exception of a channel that does not exist"
+
+
+def _few_bit_ranges(node: Node, constants: dict[str, Constant]) -> Iterator[str]:
+    if node.inputs[1] not in constants:
+        yield f"{node.name}: its table is not a constant"
+        return
+    table = constants[node.inputs[1]].array
+    if isinstance(node.op, MultiThreshold):
+        if np.any(np.diff(table.astype(np.int64), axis=1) < 0):
+            yield f"{node.name}: the thresholds of a channel do not ascend"
+        return
+    element = node.type.element
+    low, high = (element.min, element.max) if isinstance(element, Int) else (0, 1)
+    if table.min() < low or table.max() > high:
+        yield f"{node.name}: codes {table.min()} to {table.max()} do not fit {element}"
 
 
 def _real_ranges(

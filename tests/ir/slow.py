@@ -20,16 +20,18 @@ from pyahir.ir.ops import (
     Flatten,
     Linear,
     MaxPool2d,
+    MultiThreshold,
     Op,
     RealAvgPool2d,
     RealConv2d,
     RealLinear,
+    Recode,
     Relu,
     Requantize,
     SumPool2d,
     WindowOp,
 )
-from pyahir.ir.types import Array, Layout, Posit, PowerOfTwo, TensorType
+from pyahir.ir.types import Array, Bipolar, Layout, Posit, PowerOfTwo, TensorType
 from tests.ir import slow_posit
 
 
@@ -60,10 +62,20 @@ def _empty(batch: Array, result: TensorType) -> Array:
     return np.zeros((len(batch), *result.shape[1:]), dtype)
 
 
+def _numbers(codes: Array, kind: TensorType | None = None) -> Array:
+    """Give what codes stand for. Weights (no ``kind``) are unsigned only where they are bits."""
+    bipolar = codes.dtype == np.uint8 if kind is None else isinstance(kind.element, Bipolar)
+    if bipolar:
+        return np.where(codes == 1, 1, -1)
+    zero_point = 0 if kind is None else kind.zero_point
+    return codes - zero_point if zero_point else codes
+
+
 def conv2d(
     op: Conv2d, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
 ) -> Array:
-    weight = constants[0].astype(np.float64 if batch.dtype.kind == "f" else np.int64)
+    weight = _numbers(constants[0]).astype(np.float64 if batch.dtype.kind == "f" else np.int64)
+    batch = _numbers(batch, x)
     out = _empty(batch, result)
     per_group = weight.shape[1]
     for o in range(len(weight)):
@@ -71,7 +83,7 @@ def conv2d(
         for i, j, taps in _window(op, x, result):
             total = _at(out, result.layout, o, i, j)
             for (kh, kw, row, column), c in product(taps, range(per_group)):
-                value = _at(batch, x.layout, first + c, row, column) - x.zero_point
+                value = _at(batch, x.layout, first + c, row, column)
                 total += value * weight[o, c, kh, kw]
             if len(constants) > 1:
                 total += float(constants[1][o])
@@ -84,8 +96,8 @@ def linear(
     del op
     out = _empty(batch, result)
     for n, o in product(range(len(batch)), range(len(constants[0]))):
-        row = constants[0][o].tolist()
-        values = (batch[n] - x.zero_point).tolist()
+        row = _numbers(constants[0][o]).tolist()
+        values = _numbers(batch[n], x).tolist()
         out[n, o] = sum(value * weight for value, weight in zip(values, row, strict=True))
         if len(constants) > 1:
             out[n, o] += float(constants[1][o])
@@ -177,6 +189,30 @@ def requantize(
     return out
 
 
+def recode(
+    op: Recode, x: TensorType, batch: Array, constants: tuple[Array, ...], result: TensorType
+) -> Array:
+    del op, x, result
+    table = constants[0].tolist()
+    return np.array([table[code] for code in batch.ravel().tolist()]).reshape(batch.shape)
+
+
+def multi_threshold(
+    op: MultiThreshold,
+    x: TensorType,
+    batch: Array,
+    constants: tuple[Array, ...],
+    result: TensorType,
+) -> Array:
+    del result
+    rows = constants[0].tolist()
+    out = np.zeros(batch.shape, np.int64)
+    for place, acc in np.ndenumerate(batch):
+        row = rows[place[x.layout.channel_axis] if len(rows) > 1 else 0]
+        out[place] = op.base + sum(step < int(acc) for step in row)
+    return out
+
+
 RULES: dict[type[Op], Callable[..., Array]] = {
     Conv2d: conv2d,
     Linear: linear,
@@ -192,4 +228,6 @@ RULES: dict[type[Op], Callable[..., Array]] = {
     RealLinear: slow_posit.real_linear,
     RealAvgPool2d: slow_posit.real_avg_pool2d,
     Encode: slow_posit.encode,
+    Recode: recode,
+    MultiThreshold: multi_threshold,
 }

@@ -8,7 +8,7 @@ import pytest
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.graph import NAME, Loc, Stage, legal_name, unique_name
 from pyahir.ir.ops import InferError, Linear, MaxPool2d, Op, Relu, SumPool2d
-from pyahir.ir.ranges import accumulator_bounds, magnitude_bound, signed_width
+from pyahir.ir.ranges import accumulator_bounds, magnitude_bound, numbers, signed_width
 from pyahir.ir.types import ArrayData, Int
 from tests.networks import small
 from tests.op_cases import CASES, Case, u8
@@ -107,8 +107,10 @@ PRODUCTS = [
 
 @pytest.mark.parametrize("case", PRODUCTS, ids=lambda case: case.name)
 def test_accumulator_bounds_are_attained_by_the_worst_input(case: Case) -> None:
-    """Per channel, taking 0 or 255 by the sign of each weight reaches the bound or padding does."""
+    """Per channel, taking an end of the range by the sign of each weight reaches the bound."""
     weight = case.constants[0] if case.constants else None
+    if case.scaled:
+        weight = numbers(case.constants[0], case.scaled[0][0])
     low, high = accumulator_bounds(case.op, case.x, weight)
     worst = [_worst(case.op, case, weight, channel) for channel in range(len(low))]
     assert low.tolist() == [pair[0] for pair in worst]
@@ -118,7 +120,10 @@ def test_accumulator_bounds_are_attained_by_the_worst_input(case: Case) -> None:
 
 
 def _worst(op: Op, case: Case, weight: np.ndarray | None, channel: int) -> tuple[int, int]:
-    values = {0 - case.x.zero_point, 255 - case.x.zero_point, 0}
+    values = {-1, 0, 1}
+    if isinstance(case.x.element, Int):
+        low, high = case.x.element.min, case.x.element.max
+        values = {low - case.x.zero_point, high - case.x.zero_point, 0}
     if isinstance(op, SumPool2d):
         taps = [1] * (op.kernel_size[0] * op.kernel_size[1])
     else:

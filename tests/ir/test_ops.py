@@ -61,7 +61,11 @@ REFUSED: list[tuple[Op, list[TensorType], str]] = [
     (CONV, [u8(1, 2, 5, 2), WEIGHT], "a window of 3 does not fit in 2 (with padding)"),
     (CONV, [u8(1, 2), WEIGHT], "needs a feature map, not layout nc"),
     (CONV, [X, plain(Int(8, signed=False), 4, 2, 3, 3)], "the weight is a signed integer, not u8"),
-    (CONV, [acc(9, 1, 5, 5, 2), WEIGHT], "an integer input has an affine quantization"),
+    (
+        CONV,
+        [acc(9, 1, 5, 5, 2), WEIGHT],
+        "an integer input has an affine quantization or a power-of-two scale",
+    ),
     (Conv2d(kernel_size=(3, 3)), [X, WEIGHT], "an integer op states its acc_width"),
     (CONV, [X, WEIGHT, plain(I64, 4)], "an integer op has no bias: requantize holds it"),
     (Conv2d(kernel_size=(3, 3)), [f32(1, 2, 5, 5), WEIGHT], "a float32 input with a weight of i8"),

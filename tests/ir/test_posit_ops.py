@@ -160,8 +160,8 @@ REFUSED: list[tuple[Op, list[TensorType], str]] = [
     ),
     (
         Conv2d(kernel_size=(1, 1), acc_width=9),
-        [scaled(Int(8), 1, 2, 2, 1), plain(Int(8), 1, 1, 1, 1)],
-        "an integer input has an affine quantization",
+        [scaled(Int(8), 1, 2, 2, 1), plain(Posit(8, 0), 1, 1, 1, 1)],
+        "the weight is a signed integer, not posit8_0",
     ),
 ]
 

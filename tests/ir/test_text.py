@@ -114,16 +114,14 @@ MISTAKES: list[tuple[str, Sequence[str]]] = [
     (changed(", 5)", ", 5.5)"), ["n.ir:2:29: the zero point is an integer, not 5.5"]),
     (changed("649c", "649"), ["n.ir:3:3: the data is not hexadecimal, two digits a byte"]),
     (changed("649c", "64"), ["n.ir:3:3: 1 bytes for 2x1x1x1 i8"]),
-    (changed("1 i8", "1 bipolar"),
-     ["n.ir:3:3: no constants of bipolar; accepted: f32, f16, iN, uN, posit8_N"]),
     (changed("1 i8", "1 posit9_0"),
-     ["n.ir:3:3: no constants of posit9_0; accepted: f32, f16, iN, uN, posit8_N"]),
+     ["n.ir:3:3: no constants of posit9_0; accepted: f32, f16, iN, uN, posit8_N, bipolar"]),
     (changed("1 i8", "1 i8 pow2(0.5)"), ["n.ir:3:34: the exponent is an integer, not 0.5"]),
     (changed("1 i8", "1 i8 pow2(2000)"), ["n.ir:3:23: an exponent is at most 1000, not 2000"]),
     (changed("conv2d(", "conv3d("),
      ["n.ir:4:3: no op 'conv3d'; accepted: avg_pool2d, batch_norm, clamp, conv2d, encode, flatten, "
-      "linear, max_pool2d, real_avg_pool2d, real_conv2d, real_linear, relu, requantize, "
-      "sum_pool2d"]),
+      "linear, max_pool2d, multi_threshold, real_avg_pool2d, real_conv2d, real_linear, recode, "
+      "relu, requantize, sum_pool2d"]),
     (changed("groups = 1", "groups = 0"),
      ["n.ir:4:3: conv2d: groups is at least 1, not 0"]),
     (changed("groups = 1", "group = 1"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyahir.ir.eval import conv, elementwise, linear, pool, posit, quant, shape
+from pyahir.ir.eval import conv, elementwise, linear, pool, posit, quant, shape, threshold
 from pyahir.ir.eval.boundary import dequantize, from_nchw, quantize, to_nchw
 from pyahir.ir.eval.core import EvaluationError, Evaluator, Listener, registered
 
@@ -17,4 +17,4 @@ __all__ = [
     "to_nchw",
 ]
 
-RULES = (conv, elementwise, linear, pool, posit, quant, shape)
+RULES = (conv, elementwise, linear, pool, posit, quant, shape, threshold)

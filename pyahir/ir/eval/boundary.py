@@ -10,6 +10,7 @@ from pyahir.ir.posit import decode, encode
 from pyahir.ir.types import (
     Affine,
     Array,
+    Bipolar,
     Float16,
     Float32,
     Int,
@@ -83,7 +84,10 @@ def fused_multiply_add(x: Real, factor: Real, term: Real) -> npt.NDArray[np.floa
 
 
 def dequantize(codes: Array, kind: TensorType) -> npt.NDArray[np.float32]:
-    """``scale * (q - zero_point)`` in float32; posits decoded; floats, or their bit patterns."""
+    """Give float32: ``scale * (q - zero_point)``, posits decoded, bits as -1 and +1.
+
+    Floats come as such or as their bit patterns.
+    """
     if isinstance(kind.quantization, PowerOfTwo):
         exact = codes
         if isinstance(kind.element, Float16 | Float32) and codes.dtype.kind == "u":
@@ -93,6 +97,8 @@ def dequantize(codes: Array, kind: TensorType) -> npt.NDArray[np.float32]:
         with np.errstate(over="ignore", under="ignore"):
             exact = np.ldexp(exact.astype(np.float64), kind.quantization.exponent)
             return exact.astype(np.float32)
+    if isinstance(kind.element, Bipolar):
+        return 2 * codes.astype(np.float32) - np.float32(1)
     if kind.quantization is None:
         return codes.astype(np.float32)
     centered = codes.astype(np.float32) - np.float32(kind.zero_point)

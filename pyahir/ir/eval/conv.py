@@ -7,7 +7,7 @@ import numpy as np
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
 from pyahir.ir.eval.window import padded, tap
 from pyahir.ir.ops import Conv2d
-from pyahir.ir.ranges import magnitude_bound
+from pyahir.ir.ranges import magnitude_bound, numbers
 
 __all__ = ["conv2d"]
 
@@ -15,7 +15,7 @@ __all__ = ["conv2d"]
 @evaluates(Conv2d)
 def conv2d(op: Conv2d, context: Context) -> Kernel:
     """Multiply (groups, O/g, KH*KW*I/g) by (groups, KH*KW*I/g, OH*OW*N)."""
-    weight = context.constant(1)
+    weight = numbers(context.constant(1), context.operands[1].element)
     out, per_group, kh, kw = weight.shape
     groups = op.groups
     dtype: type[np.float32] | type[np.float64] = np.float32

@@ -9,6 +9,7 @@ How values are carried between kernels (nothing of it is seen outside this packa
 * integers travel in float32 where the type proves that they, and every partial sum made of them,
   stay below 2**24, else in float64 below 2**53: then BLAS is exact in any order, with or without
   fused multiply-add. A kernel refuses (``AssertionError``) what neither can hold;
+* bipolar numbers travel as -1 and +1;
 * posits travel as int8, their codes as signed integers; binary16 as the same numbers in float32;
   the integers of a quire as ``eval.posit`` says.
 """
@@ -24,8 +25,18 @@ import numpy.typing as npt
 
 from pyahir.ir.eval.quire import admitted, published
 from pyahir.ir.graph import Graph, Node
-from pyahir.ir.ops import Op
-from pyahir.ir.types import Array, Float16, Float32, Int, Layout, Posit, PowerOfTwo, TensorType
+from pyahir.ir.ops import Encode, Op
+from pyahir.ir.types import (
+    Array,
+    Bipolar,
+    Float16,
+    Float32,
+    Int,
+    Layout,
+    Posit,
+    PowerOfTwo,
+    TensorType,
+)
 
 __all__ = [
     "Buffers",
@@ -77,7 +88,8 @@ class Context:
 
     @property
     def integers(self) -> bool:
-        return isinstance(self.operands[0].element, Int)
+        """Whether the operand is of numbers that are whole: integers or bipolar."""
+        return isinstance(self.operands[0].element, Int | Bipolar)
 
 
 Maker = Callable[[Any, Context], Kernel]
@@ -148,6 +160,9 @@ class Evaluator:
             )
             data = tuple(name for name in node.inputs if name not in constants)
             self._steps.append((node, _makers[type(node.op)](node.op, context), data))
+        self._quires = {
+            name for node in graph.nodes if isinstance(node.op, Encode) for name in node.inputs
+        }
         self._last_use = self._lifetimes()
         self._chunk = self._chunk_size()
 
@@ -194,7 +209,8 @@ class Evaluator:
     def _run_chunk(self, part: Mapping[str, Array]) -> Iterator[tuple[str, Plane]]:
         live: dict[str, Plane] = {}
         for item in self.graph.inputs:
-            live[item.name] = _admit(part[item.name], item.type)
+            quire = item.name in self._quires
+            live[item.name] = _admit(part[item.name], item.type, quire=quire)
             yield item.name, live[item.name]
         for index, (node, kernel, data) in enumerate(self._steps):
             live[node.name] = kernel(*(live[name] for name in data))
@@ -226,8 +242,8 @@ class Evaluator:
             results[name][start : start + len(values)] = values
 
 
-def _admit(array: Array, kind: TensorType) -> Plane:
-    """Bring an input (n, ...) into the carried form."""
+def _admit(array: Array, kind: TensorType, *, quire: bool) -> Plane:
+    """Bring an input (n, ...) into the carried form; ``quire``: an encode reads its integers."""
     if array.shape[1:] != kind.shape[1:]:
         raise ValueError(f"an array of shape {array.shape} for an input of type {kind}")
     moved = np.moveaxis(array, 0, -1)
@@ -235,7 +251,9 @@ def _admit(array: Array, kind: TensorType) -> Plane:
         moved = np.moveaxis(moved, 2, 0)
     if isinstance(kind.element, Posit):
         return np.ascontiguousarray(moved, dtype=np.uint8).view(np.int8)
-    if isinstance(kind.element, Int) and isinstance(kind.quantization, PowerOfTwo):
+    if isinstance(kind.element, Bipolar):
+        return 2 * np.ascontiguousarray(moved, dtype=np.float32) - np.float32(1)
+    if quire and isinstance(kind.element, Int):
         return admitted(moved, kind.element)
     dtype: type[np.float32] | type[np.float64] = np.float32
     if isinstance(kind.element, Int):
@@ -259,6 +277,8 @@ def publish(name: str, plane: Plane, kind: TensorType) -> Array:
             return np.ascontiguousarray(values, dtype=dtype)
         case Posit():
             return np.ascontiguousarray(values).view(np.uint8)
+        case Bipolar():
+            return np.greater(values.astype(np.float32), 0).astype(np.uint8)
         case Int() if values.dtype.kind == "O":  # wider than any NumPy integer
             return np.ascontiguousarray(values)
         case _:

@@ -6,7 +6,7 @@ import numpy as np
 
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
 from pyahir.ir.ops import Linear
-from pyahir.ir.ranges import magnitude_bound
+from pyahir.ir.ranges import magnitude_bound, numbers
 
 __all__ = ["linear"]
 
@@ -15,7 +15,7 @@ __all__ = ["linear"]
 def linear(op: Linear, context: Context) -> Kernel:
     """Multiply (O, I) by (I, N)."""
     del op
-    weight = context.constant(1)
+    weight = numbers(context.constant(1), context.operands[1].element)
     dtype: type[np.float32] | type[np.float64] = np.float32
     if context.integers:
         dtype = carrier(magnitude_bound(context.operands[0], weight), context.node.name)

@@ -10,6 +10,7 @@ from pyahir.ir.ops.pool import AvgPool2d, MaxPool2d, SumPool2d
 from pyahir.ir.ops.posit import Encode, RealAvgPool2d, RealConv2d, RealLinear
 from pyahir.ir.ops.quant import Requantize
 from pyahir.ir.ops.shape import Flatten
+from pyahir.ir.ops.threshold import MultiThreshold, Recode
 from pyahir.ir.ops.window import WindowOp
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "InferError",
     "Linear",
     "MaxPool2d",
+    "MultiThreshold",
     "Op",
     "RealAvgPool2d",
     "RealConv2d",
     "RealLinear",
+    "Recode",
     "Relu",
     "Requantize",
     "SumPool2d",
@@ -48,4 +51,6 @@ ALL: tuple[type[Op], ...] = (
     RealLinear,
     RealAvgPool2d,
     Encode,
+    Recode,
+    MultiThreshold,
 )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pyahir.ir.ops.base import require
-from pyahir.ir.ops.linear import product_element
+from pyahir.ir.ops.linear import product
 from pyahir.ir.ops.window import WindowOp
-from pyahir.ir.types import Float32, TensorType
+from pyahir.ir.types import Bipolar, Float32, TensorType
 
 __all__ = ["Conv2d", "convolved_shape"]
 
@@ -39,7 +39,10 @@ class Conv2d(WindowOp):
     Operands: x (NCHW or NHWC), weight (O, I/groups, KH, KW), and for FLOAT a bias (O).
     QUANTIZED: ``x - zero_point`` is multiplied, padding adds 0 to the sum (it stands for the zero
     point), the weight is a symmetric integer, there is no bias (requantize holds it), and the
-    result is an exact integer of ``acc_width`` bits. Source: torch.nn.functional.conv2d.
+    result is an exact integer of ``acc_width`` bits. Instead of affine integers, x may be bipolar
+    or integers with a power-of-two scale, and then the weight too; the exponents of the two add up
+    to the scale of the result. Bipolar numbers have no zero, so they take no padding. Source:
+    torch.nn.functional.conv2d.
     """
 
     arity: ClassVar[int | tuple[int, int]] = (2, 3)
@@ -55,10 +58,14 @@ class Conv2d(WindowOp):
     def infer(self, operands: Sequence[TensorType]) -> TensorType:
         x, weight = operands[0], operands[1]
         shape = convolved_shape(self, self.groups, x, weight)
-        element = product_element(operands, self.acc_width)
+        require(
+            not isinstance(x.element, Bipolar) or not any(self.padding),
+            f"bipolar numbers have no zero to pad with, but the padding is {self.padding}",
+        )
+        element, scale = product(operands, self.acc_width)
         if isinstance(element, Float32):
             require(
                 len(operands) == 3 and operands[2].shape == weight.shape[:1],
                 "the bias has shape (O,)",
             )
-        return TensorType(shape=shape, element=element, layout=x.layout)
+        return TensorType(shape=shape, element=element, layout=x.layout, quantization=scale)

@@ -7,29 +7,46 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pyahir.ir.ops.base import Op, require, require_plain
-from pyahir.ir.types import Affine, Float32, Int, Layout, TensorType
+from pyahir.ir.types import Affine, Bipolar, Float32, Int, Layout, PowerOfTwo, TensorType
 
-__all__ = ["Linear", "product_element"]
+__all__ = ["Linear", "product"]
 
 
-def product_element(operands: Sequence[TensorType], acc_width: int) -> Float32 | Int:
-    """Give the element type of a sum of products: float32, or an integer of ``acc_width`` bits."""
+Product = tuple[Float32 | Int, PowerOfTwo | None]
+
+
+def product(operands: Sequence[TensorType], acc_width: int) -> Product:
+    """Give element and scale of a sum of products: float32, or an integer of ``acc_width`` bits."""
     x, weight = operands[0].element, operands[1].element
     if isinstance(x, Float32):
         require(isinstance(weight, Float32), f"a float32 input with a weight of {weight}")
         require_plain(operands)
         require(acc_width == 0, "acc_width belongs to integers; a float32 op has 0")
-        return Float32()
-    require(isinstance(x, Int), f"an input of {x} is not supported here")
+        return Float32(), None
+    require(isinstance(x, Int | Bipolar), f"an input of {x} is not supported here")
+    affine = isinstance(operands[0].quantization, Affine)
     require(
-        isinstance(weight, Int) and weight.signed, f"the weight is a signed integer, not {weight}"
+        affine or scale_exponent(operands[0]) is not None,
+        "an integer input has an affine quantization or a power-of-two scale",
     )
     require(
-        isinstance(operands[0].quantization, Affine), "an integer input has an affine quantization"
+        (isinstance(weight, Int) and weight.signed) or (isinstance(weight, Bipolar) and not affine),
+        f"the weight is a signed integer, not {weight}",
     )
     require(acc_width > 0, "an integer op states its acc_width")
     require(len(operands) == 2, "an integer op has no bias: requantize holds it")
-    return Int(acc_width)
+    if affine:
+        return Int(acc_width), None
+    exponents = [scale_exponent(kind) for kind in operands]
+    require(exponents[1] is not None, "the weight of a few-bit input has a power-of-two scale")
+    return Int(acc_width), PowerOfTwo(exponent=sum(item or 0 for item in exponents))
+
+
+def scale_exponent(kind: TensorType) -> int | None:
+    """Give the exponent of a power-of-two scale, 0 for bipolar numbers, None without a scale."""
+    if isinstance(kind.element, Bipolar):
+        return 0
+    return kind.quantization.exponent if isinstance(kind.quantization, PowerOfTwo) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +69,15 @@ class Linear(Op):
             x.shape[1] == weight.shape[1],
             f"{x.shape[1]} inputs do not fit a weight of shape {weight.shape}",
         )
-        element = product_element(operands, self.acc_width)
+        element, scale = product(operands, self.acc_width)
         if isinstance(element, Float32):
             require(
                 len(operands) == 3 and operands[2].shape == weight.shape[:1],
                 "the bias has shape (O,)",
             )
-        return TensorType(shape=(x.shape[0], weight.shape[0]), element=element, layout=Layout.NC)
+        return TensorType(
+            shape=(x.shape[0], weight.shape[0]),
+            element=element,
+            layout=Layout.NC,
+            quantization=scale,
+        )
