@@ -57,22 +57,27 @@ def to_stored(
 ) -> Thresholds:
     """Give thresholds as the hardware stores them; no sum exceeds ``bound`` in magnitude.
 
-    A threshold that no sum crosses is moved to the end of the hardware's range.
+    A threshold beyond what the hardware stores, which no sum crosses, is moved to its end.
     """
-    steps = np.clip(steps, -bound - 1, bound)
-    stored = steps
-    if kind is Accumulator.POPCOUNT:
-        stored = (steps + fan_in) // 2
-    elif kind is Accumulator.FIXED:
-        stored = steps * UNITS
-    stored = stored + _offset(kind, padding)
+    offset = _offset(kind, padding)
+    stored = _in_units(kind, steps, fan_in) + offset
     limit = LIMITS[kind]
-    if stored.min(initial=0) < -limit or stored.max(initial=0) >= limit:
+    if stored.min(initial=0) >= -limit and stored.max(initial=0) < limit:
+        return stored
+    reached = _in_units(kind, np.array([-bound, bound]), fan_in) + offset
+    if reached.min() <= -limit or reached.max() >= limit:
         raise ImportModelError(
-            f"{where}: thresholds from {stored.min()} to {stored.max()}; the hardware's hold "
-            f"{-limit} to {limit - 1}"
+            f"{where}: thresholds from {stored.min()} to {stored.max()} for sums from {-bound} to "
+            f"{bound}; the hardware's thresholds hold {-limit} to {limit - 1}"
         )
-    return stored
+    return np.clip(stored, -limit, limit - 1)
+
+
+def _in_units(kind: Accumulator, steps: Thresholds, fan_in: int) -> Thresholds:
+    """Give integers of the sum in the units of the hardware's accumulator."""
+    if kind is Accumulator.POPCOUNT:
+        return (steps + fan_in) // 2
+    return steps * UNITS if kind is Accumulator.FIXED else steps
 
 
 def popcounts(sums: Thresholds, fan_in: int) -> Thresholds:
