@@ -23,6 +23,7 @@ from pyahir.commands.options import (
     open_model,
     plan_options,
 )
+from pyahir.commands.pynq import export_pynq_command
 from pyahir.commands.report import report_command
 from pyahir.commands.simulate import simulate_command
 from pyahir.commands.synth import synth_command
@@ -226,6 +227,7 @@ def evaluate_command(
 for command in (
     doctor_command,
     explore_command,
+    export_pynq_command,
     report_command,
     simulate_command,
     synth_command,

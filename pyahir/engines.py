@@ -19,8 +19,8 @@ from pyahir.data import Images
 from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
-from pyahir.ir.ops import Encode
-from pyahir.ir.types import Affine, Array, Int, PowerOfTwo, TensorType
+from pyahir.ir.ops import Encode, MultiThreshold
+from pyahir.ir.types import Affine, Array, Bipolar, PowerOfTwo, TensorType
 from pyahir.sim.ahir import AhirEngine
 from pyahir.sim.design import stream_type
 from pyahir.sim.engine import FrameCycles, GhdlEngine
@@ -141,11 +141,12 @@ def run_ir(graph: Graph, codes: Array) -> Values:
 
 
 def _is_activation(graph: Graph, name: str, kind: TensorType) -> bool:
-    """Tell the values that layers pass on from accumulators, which an encode reads."""
-    if isinstance(kind.element, Int):
-        return isinstance(kind.quantization, Affine)
+    """Tell the values that layers pass on, and the last one's, from accumulators on the way."""
+    if isinstance(kind.quantization, Affine) or isinstance(kind.element, Bipolar):
+        return True
     readers = graph.users().get(name, ())
-    return kind.quantization is not None and not any(isinstance(n.op, Encode) for n in readers)
+    inner = any(isinstance(node.op, Encode | MultiThreshold) for node in readers)
+    return kind.quantization is not None and not inner
 
 
 def _bits(values: Array) -> Array:

@@ -36,6 +36,7 @@ from pyahir.engines import (
 from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, dequantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
+from pyahir.ir.ops import MultiThreshold
 from pyahir.ir.types import Array, TensorType
 from pyahir.sim.design import image_codes, image_shape, stream_type
 from pyahir.sim.run import Stalls
@@ -161,10 +162,15 @@ def evaluate(
         if model is None:
             continue
         output = model.graph.outputs[0]
-        what = "float" if model.graph.stage is Stage.FLOAT else f"uint8, {model.engine}"
+        what = "float"
+        if model.graph.stage is not Stage.FLOAT:
+            what = f"{_numbers(model.graph, 'uint8')}, {model.engine}"
         rows.append(
             _accuracy(
-                f"torch ({what})", lambda m=model, o=output: m.run(images, keep=[o])[o], labels
+                f"torch ({what})",
+                lambda m=model, o=output: m.run(images, keep=[o])[o],
+                labels,
+                model.classify,
             )
         )
     if source.graph.stage is Stage.FLOAT and not options.calibrated:
@@ -175,19 +181,28 @@ def evaluate(
     kind = graph.types()[graph.outputs[0]]
     rows.append(
         _accuracy(
-            f"pyahir ({options.scheme} golden model)",
+            f"pyahir ({_numbers(graph, options.scheme)} golden model)",
             lambda: dequantize(evaluator.run(codes)[graph.outputs[0]], kind),
             labels,
+            source.classify,
         )
     )
     return rows
 
 
-def _accuracy(model: str, run: Callable[[], Array], labels: Labels) -> dict[str, Any]:
+def _numbers(graph: Graph, otherwise: str) -> str:
+    """Name the number system of a quantized graph."""
+    thresholds = any(isinstance(node.op, MultiThreshold) for node in graph.nodes)
+    return "few-bit" if thresholds else otherwise
+
+
+def _accuracy(
+    model: str, run: Callable[[], Array], labels: Labels, classify: Callable[[Array], Array]
+) -> dict[str, Any]:
     start = time.perf_counter()
     scores = run()
     seconds = time.perf_counter() - start
-    correct = int((scores.reshape(len(scores), -1).argmax(axis=1) == labels).sum())
+    correct = int((classify(scores.reshape(len(scores), -1)) == labels).sum())
     return {
         "model": model,
         "correct": correct,

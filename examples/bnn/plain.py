@@ -8,6 +8,7 @@ there by clipping.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -159,7 +160,7 @@ class CNV(_Clipped):
             convolutions += [nn.MaxPool2d(2)] if index in POOLED else []
             width = channels
         linears: list[nn.Module] = []
-        for inputs, outputs in zip(FEATURES, FEATURES[1:], strict=False):
+        for inputs, outputs in pairwise(FEATURES):
             linears += [Linear(inputs, outputs, weight_bits)]
             linears += [nn.BatchNorm1d(outputs, eps=1e-4), Activation(act_bits)]
         linears += [Linear(FEATURES[-1], CLASSES, weight_bits), TensorNorm()]

@@ -52,9 +52,7 @@ class Recipe:
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         if self.optim == "ADAM":
-            return torch.optim.Adam(
-                model.parameters(), lr=self.lr, weight_decay=self.weight_decay
-            )
+            return torch.optim.Adam(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(
             model.parameters(),
             lr=self.lr,

@@ -42,6 +42,7 @@ def model_options(command: Command) -> Command:
                 show_default=True,
                 help="Whose rounding to follow; the file does not say it.",
             ),
+            click.option("--network", metavar="NAME", help="Of a BNN-PYNQ folder: cnvW1A1, ..."),
             click.option(
                 "--calibrate", type=PATH, metavar="DATA.npz", help="Images 'x', for a float model."
             ),
@@ -143,6 +144,7 @@ def open_model(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
         trust_pickle=given["trust_pickle"],
         input_shape=_shape(given["input_shape"]),
         quantized_engine=given["quantized_engine"],
+        network=given["network"],
     )
     calibration = _calibration(given["calibrate"], source)
     es = given["es"]

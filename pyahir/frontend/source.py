@@ -19,10 +19,12 @@ import torch
 from torch import nn
 
 from pyahir.errors import DataError, ImportModelError
+from pyahir.formats.bnn_pynq.host import classify
 from pyahir.frontend.detect import FileKind, detect
 from pyahir.frontend.modules import export_module, is_quantized, script_bytes, square_shape
 from pyahir.frontend.pickles import load_pickle, refuse
 from pyahir.frontend.program import ProgramRunner, import_program
+from pyahir.frontend.pynq import FolderRunner, import_folder
 from pyahir.frontend.shapes import Shape, text, traced_shape
 from pyahir.frontend.torchrun import quiet
 from pyahir.frontend.torchscript import Imported, ScriptRunner, import_script
@@ -59,12 +61,18 @@ class SourceModel:
     engine: str
     note: str = ""
     torch_version: str = torch.__version__
-    runner: ScriptRunner | ProgramRunner = field(repr=False, compare=False)
+    runner: ScriptRunner | ProgramRunner | FolderRunner = field(repr=False, compare=False)
 
     @property
     def input_type(self) -> TensorType:
         """The type of the graph's input; codes for a quantized graph."""
         return self.graph.inputs[0].type
+
+    def classify(self, scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Give the class of every row of scores, as the source's own host does: the largest."""
+        if isinstance(self.runner, FolderRunner):
+            return classify(self.runner.topology, scores)
+        return scores.argmax(axis=1)
 
     def run(
         self, x: npt.NDArray[np.float32], keep: Collection[str] | None = None
@@ -90,13 +98,16 @@ def load_model(
     trust_pickle: bool = False,
     input_shape: Shape | None = None,
     quantized_engine: str = "auto",
+    network: str | None = None,
 ) -> SourceModel:
-    """Import a model file of any kind that holds a graph.
+    """Import a model file of any kind that holds a graph, or a folder of BNN-PYNQ parameters.
 
     A pickle runs code when it is loaded: it is, only with ``trust_pickle``. ``quantized_engine``
-    is fbgemm or qnnpack; auto reads it off the weights.
+    is fbgemm or qnnpack; auto reads it off the weights. ``network`` is that of a folder.
     """
     kind = detect(path)
+    if kind is FileKind.BNN_PYNQ:
+        return _folder(Path(path), network)
     origin, name = os.fspath(path), legal_name(Path(path).stem)
     shape = tuple(input_shape) if input_shape else None
     if kind is FileKind.TORCHSCRIPT:
@@ -118,6 +129,14 @@ def load_model(
     else:
         raise refuse(path, kind)
     return _model(imported, origin, kind, name)
+
+
+def _folder(path: Path, network: str | None) -> SourceModel:
+    graph, runner = import_folder(path, network)
+    shape = runner.topology.image
+    note = "" if network else f"network {runner.topology.name}, from the sizes of the files"
+    imported = Imported(graph=graph, runner=runner, engine="bnn-pynq", input_shape=shape, note=note)
+    return _model(imported, str(path), FileKind.BNN_PYNQ, graph.name)
 
 
 def from_module(

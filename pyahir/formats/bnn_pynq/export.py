@@ -74,7 +74,9 @@ def _stacks(graph: Graph, where: str) -> tuple[Node | None, list[_Stack]]:
     value = graph.inputs[0].name
     for node in graph.nodes:
         if node.inputs[0] != value:
-            raise ImportModelError(f"{where}: {node.name} does not read {value}: no chain of layers")
+            raise ImportModelError(
+                f"{where}: {node.name} does not read {value}: no chain of layers"
+            )
         value = node.name
         match node.op:
             case Recode() if head is None and not stacks:
@@ -148,7 +150,11 @@ class _Exporter:
         bound = int(max(-low.min(), high.max()))
         rows = self._rows(weights)
         least, most = (-1, 1) if layer.weight_width == 1 else self._range()
-        if rows.min() < least or rows.max() > most or (layer.weight_width == 1 and (rows == 0).any()):
+        if (
+            rows.min() < least
+            or rows.max() > most
+            or (layer.weight_width == 1 and (rows == 0).any())
+        ):
             raise self.refuse(f"weights {rows.min()} to {rows.max()} do not fit {self._bits()}")
         filler = 1 if layer.weight_width == 1 else 0
         padded = np.full((layer.outputs, layer.synapses), filler, np.int8)
@@ -163,9 +169,7 @@ class _Exporter:
         kind = self.topology.accumulator(self.index)
         padding = padded[: len(rows), rows.shape[1] :]
         thresholds = np.full((layer.outputs, layer.thresholds), LIMITS[kind] - 1, np.int64)
-        thresholds[: len(rows)] = to_stored(
-            kind, steps, rows.shape[1], padding, bound, self.where
-        )
+        thresholds[: len(rows)] = to_stored(kind, steps, rows.shape[1], padding, bound, self.where)
         return LayerParameters(weights=padded, thresholds=thresholds)
 
     def _bits(self) -> str:

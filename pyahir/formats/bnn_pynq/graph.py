@@ -89,9 +89,9 @@ def _layer(
     name, accumulator = f"l{index}", topology.accumulator(index)
     weights, padding = given.weights, given.weights[:, :0]
     if layer.kernel_size:
-        op: Conv2d | Linear = Conv2d(kernel_size=(layer.kernel_size,) * 2, acc_width=1)
-        window = (layer.kernel_size, layer.kernel_size, layer.inputs)
-        weights = weights.reshape(-1, *window).transpose(0, 3, 1, 2)
+        size = layer.kernel_size
+        op: Conv2d | Linear = Conv2d(kernel_size=(size, size), acc_width=1)
+        weights = weights.reshape(-1, size, size, layer.inputs).transpose(0, 3, 1, 2)
     else:
         op = Linear(acc_width=1)
         real = topology.real_inputs(index)

@@ -5,28 +5,31 @@ In: results of the last layer, (N, classes). Out: class numbers. Not here: runni
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from pyahir.formats.bnn_pynq.topology import Topology
-from pyahir.ir.types import Array
 
-__all__ = ["classify"]
+__all__ = ["Scores", "classify"]
+
+Scores = npt.NDArray[Any]
 
 
-def classify(topology: Topology, results: Array) -> npt.NDArray[np.int64]:
+def classify(topology: Topology, results: Scores) -> npt.NDArray[np.int64]:
     """Give classes as the host does for several images.
 
     Scores: the first largest, and class 0 when none is above 0; scores of XNOR hardware are counts,
     which are. Bits, one a class, as codes or as -1 and +1: the highest that is set, else class 0.
     """
     if topology.layers[-1].thresholds:
-        numbers = np.arange(results.shape[1])
-        return np.where(results > 0, numbers, 0).max(axis=1)
+        classes = np.arange(results.shape[1], dtype=np.int64)
+        return (np.greater(results, 0) * classes).max(axis=1)
     return results.argmax(axis=1).astype(np.int64) * _any_positive(topology, results)
 
 
-def _any_positive(topology: Topology, results: Array) -> npt.NDArray[np.int64]:
+def _any_positive(topology: Topology, results: Scores) -> npt.NDArray[np.int64]:
     last = len(topology.layers) - 1
     least = 0
     if topology.layers[last].weight_width == topology.input_bits(last) == 1:

@@ -256,6 +256,6 @@ def network(name: str) -> Topology:
     found = {known.lower(): topology for known, topology in NETWORKS.items()}.get(name.lower())
     if found is None:
         raise ImportModelError(
-            f"--network {name}: not a BNN-PYNQ network; accepted: {', '.join(NETWORKS)}"
+            f"{name}: not a network of BNN-PYNQ; accepted: {', '.join(NETWORKS)}"
         )
     return found
