@@ -76,7 +76,7 @@ def run(topology: Topology, files: Files, classes: int, image: npt.NDArray[Any])
     if topology.layers[0].kernel_size:
         value = np.vectorize(pixel_code)(value)
     else:
-        bits, value = 1, np.array([int(p * 2 / 255 - 1 >= 0) for p in image.ravel()])
+        bits, value = 1, np.array([int(p * 2 / 255 - 1 >= 0) for p in image.ravel().tolist()])
     found: list[Ints] = []
     for index, layer in enumerate(topology.layers):
         last = index + 1 == len(topology.layers)

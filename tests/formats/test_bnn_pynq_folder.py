@@ -144,7 +144,7 @@ FAULTS = {
     "long": ("0-3-weights.bin: 40 bytes; digits1 takes 32, or less in steps of 8", b"\0" * 40),
     "odd": ("0-3-weights.bin: 12 bytes; digits1 takes 32, or less in steps of 8", b"\0" * 12),
     "stray": (
-        "0-3-weights.bin: word 1 is 0x100; it holds 8 weights of 1 bits",
+        "0-3-weights.bin: word 1 is 0x100; it holds 8 weights, each 1 bit wide",
         b"\0" * 9 + b"\1" + b"\0" * 22,
     ),
 }

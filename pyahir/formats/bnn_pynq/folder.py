@@ -196,7 +196,7 @@ def _read_layer(folder: Path, index: int, layer: Layer, memory: Memory) -> Layer
         if stray is not None:
             raise ImportModelError(
                 f"{folder}/{index}-{pe}-weights.bin: word {stray} is {int(words[pe, stray]):#x}; "
-                f"it holds {layer.simd} weights of {layer.weight_width} bits"
+                f"it holds {layer.simd} weights, each {layer.weight_width} bit wide"
             )
     thresholds = np.zeros((layer.outputs, 0), np.int64)
     if layer.thresholds:
