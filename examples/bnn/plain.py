@@ -1,8 +1,8 @@
 """The networks in plain PyTorch: the arithmetic and the state dicts of Brevitas' bnn_pynq.
 
 Quantizers have constant scales and hold no numbers: 1 bit is the sign, 2 bits are -1, 0 and 1, the
-input of CNV is a multiple of 1/128. Gradients pass them unchanged within [-1, 1]; weights are kept
-there by clipping.
+input of CNV is a multiple of 1/128. Gradients pass their roundings unchanged; weights are kept
+within [-1, 1] by clipping.
 """
 
 from __future__ import annotations
@@ -55,14 +55,20 @@ ROUNDING: dict[int, Quantizer] = {1: sign, 2: ternary}
 
 
 class Activation(nn.Module):
-    """Quantize to 1 or 2 bits; no gradient beyond [-1, 1]."""
+    """Quantize to 1 or 2 bits.
+
+    Gradients stop where the clamp works: with 1 bit before the sign, beyond [-1, 1]; with 2 bits
+    after the rounding, beyond [-1.5, 1.5].
+    """
 
     def __init__(self, bits: int) -> None:
         super().__init__()
-        self.rounding = ROUNDING[bits]
+        self.bits = bits
 
     def forward(self, x: Tensor) -> Tensor:
-        return straight(x.clamp(-1, 1), self.rounding)
+        if self.bits == 1:
+            return straight(x.clamp(-1, 1), sign)
+        return straight(x, torch.round).clamp(-1, 1)
 
 
 class FixedPoint(nn.Module):

@@ -16,7 +16,7 @@ from pyahir.formats.bnn_pynq.topology import COLOUR, DIGIT, Layer, Topology
 __all__ = ["config_text", "macros", "parse_config", "read_config"]
 
 GUARD = "__LAYER_CONFIG_H_"
-MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+L(\d+)_([A-Z_]+)[ \t]+(\d+)[ \t]*$", re.MULTILINE)
+MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+L(\d+)_([A-Z_]+)[ \t]+(\d+)\b", re.MULTILINE)
 CONVOLUTION = ("K", "IFM_CH", "IFM_DIM", "OFM_CH", "OFM_DIM")
 PRECISION = ("WPI", "API", "WPF", "APF")
 FOLDING = ("SIMD", "PE", "WMEM", "TMEM")
