@@ -198,6 +198,17 @@ def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:
     "--float", "float_model", type=PATH, help="The float model, to compare accuracy with."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")
+@click.option("--host", help="Choose classes as this host does: bnn-pynq (of folders) or pytorch.")
+@click.option(
+    "--ties",
+    type=click.Choice(["low", "high"]),
+    help="Which index of equal scores wins.  [default: low]",
+)
+@click.option(
+    "--none-class",
+    type=click.IntRange(min=0),
+    help="The class when no score is above 0 or no bit is set, for example 0 or 9.",
+)
 @model_options
 @json_option
 def evaluate_command(
@@ -205,6 +216,9 @@ def evaluate_command(
     data: Path,
     float_model: Path | None,
     limit: int | None,
+    host: str | None,
+    ties: str | None,
+    none_class: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -212,12 +226,14 @@ def evaluate_command(
     from pyahir import runner
     from pyahir.data import load_labelled
     from pyahir.frontend.source import load_model
+    from pyahir.hosts import host_rule
 
     source, options = open_model(model, **given)
+    rule = host_rule(source.graph, preset=host or source.host, ties=ties, none_class=none_class)
     images, labels = load_labelled(data, source.input_shape)
     images, labels = images[:limit], labels[:limit]
     reference = load_model(float_model, input_shape=source.input_shape) if float_model else None
-    rows = runner.evaluate(source, options, images, labels, reference)
+    rows = runner.evaluate(source, options, images, labels, reference, rule)
     if as_json:
         click.echo(json.dumps({"images": len(images), "accuracy": rows}, sort_keys=True))
     else:

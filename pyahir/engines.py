@@ -19,8 +19,8 @@ from pyahir.data import Images
 from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
-from pyahir.ir.ops import Encode, MultiThreshold
-from pyahir.ir.types import Affine, Array, Bipolar, PowerOfTwo, TensorType
+from pyahir.ir.ops import Encode, Flatten, MaxPool2d, MultiThreshold, Recode
+from pyahir.ir.types import Affine, Array, Bipolar, Int, PowerOfTwo, TensorType
 from pyahir.sim.ahir import AhirEngine
 from pyahir.sim.design import stream_type
 from pyahir.sim.engine import FrameCycles, GhdlEngine
@@ -45,6 +45,7 @@ __all__ = [
 
 ENGINES = ("torch", "ir", "aa", "ghdl", "ahir")
 SIMULATORS = {"ghdl": GhdlEngine, "ahir": AhirEngine}
+PASSED = (Recode, MultiThreshold, MaxPool2d, Flatten)  # a few-bit integer, and no sum
 Values = dict[str, Array]  # codes in the model's order: (N, C, H, W) or (N, I)
 
 
@@ -141,12 +142,15 @@ def run_ir(graph: Graph, codes: Array) -> Values:
 
 
 def _is_activation(graph: Graph, name: str, kind: TensorType) -> bool:
-    """Tell the values that layers pass on, and the last one's, from accumulators on the way."""
-    if isinstance(kind.quantization, Affine) or isinstance(kind.element, Bipolar):
+    """Tell the values that layers pass on, raw scores among them, from other accumulators."""
+    if isinstance(kind.element, Bipolar):
         return True
+    if isinstance(kind.element, Int):
+        node = graph.node_map().get(name)
+        passed = node is not None and isinstance(node.op, PASSED)
+        return isinstance(kind.quantization, Affine) or passed or name in graph.outputs
     readers = graph.users().get(name, ())
-    inner = any(isinstance(node.op, Encode | MultiThreshold) for node in readers)
-    return kind.quantization is not None and not inner
+    return kind.quantization is not None and not any(isinstance(n.op, Encode) for n in readers)
 
 
 def _bits(values: Array) -> Array:

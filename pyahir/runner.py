@@ -34,10 +34,10 @@ from pyahir.engines import (
     run_torch,
 )
 from pyahir.errors import PyahirError
+from pyahir.hosts import HostRule
 from pyahir.ir.eval import Evaluator, dequantize, to_nchw
 from pyahir.ir.graph import Graph, Stage
-from pyahir.ir.ops import MultiThreshold
-from pyahir.ir.types import Array, TensorType
+from pyahir.ir.types import Affine, Array, Bipolar, Int, TensorType
 from pyahir.sim.design import image_codes, image_shape, stream_type
 from pyahir.sim.run import Stalls
 
@@ -98,6 +98,8 @@ def run_model(
     output = graph.outputs[0]
     kind = graph.types()[output]
     found = values[output]
+    if source.scores is not None and not codes:
+        return source.scores(found)
     return np.ascontiguousarray(found if codes else dequantize(found, kind))
 
 
@@ -155,22 +157,25 @@ def evaluate(
     images: Images,
     labels: Labels,
     reference: SourceModel | None,
+    rule: HostRule | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure accuracy: the float model where there is one, PyTorch's and pyahir's integers."""
+    """Measure accuracy: the float model where there is one, PyTorch's and pyahir's integers.
+
+    ``rule`` says which class scores stand for; default: the first of the greatest.
+    """
+    rule = rule or HostRule()
     rows: list[dict[str, Any]] = []
     for model in (reference, source):
         if model is None:
             continue
         output = model.graph.outputs[0]
-        what = "float"
-        if model.graph.stage is not Stage.FLOAT:
-            what = f"{_numbers(model.graph, 'uint8')}, {model.engine}"
+        what = "float" if model.graph.stage is Stage.FLOAT else _arithmetic(model)
         rows.append(
             _accuracy(
                 f"torch ({what})",
                 lambda m=model, o=output: m.run(images, keep=[o])[o],
                 labels,
-                model.classify,
+                rule,
             )
         )
     if source.graph.stage is Stage.FLOAT and not options.calibrated:
@@ -181,28 +186,35 @@ def evaluate(
     kind = graph.types()[graph.outputs[0]]
     rows.append(
         _accuracy(
-            f"pyahir ({_numbers(graph, options.scheme)} golden model)",
-            lambda: dequantize(evaluator.run(codes)[graph.outputs[0]], kind),
+            f"pyahir ({options.scheme if source.scores is None else 'few-bit'} golden model)",
+            lambda: _scores(evaluator.run(codes)[graph.outputs[0]], kind),
             labels,
-            source.classify,
+            rule,
         )
     )
     return rows
 
 
-def _numbers(graph: Graph, otherwise: str) -> str:
-    """Name the number system of a quantized graph."""
-    thresholds = any(isinstance(node.op, MultiThreshold) for node in graph.nodes)
-    return "few-bit" if thresholds else otherwise
+def _arithmetic(model: SourceModel) -> str:
+    return model.engine if model.scores is not None else f"uint8, {model.engine}"
+
+
+def _scores(values: Array, kind: TensorType) -> Array:
+    """Give what a class is chosen by: real numbers, or the integers of a few-bit network."""
+    return (
+        values
+        if isinstance(kind.element, Bipolar | Int) and not isinstance(kind.quantization, Affine)
+        else dequantize(values, kind)
+    )
 
 
 def _accuracy(
-    model: str, run: Callable[[], Array], labels: Labels, classify: Callable[[Array], Array]
+    model: str, run: Callable[[], Array], labels: Labels, rule: HostRule
 ) -> dict[str, Any]:
     start = time.perf_counter()
     scores = run()
     seconds = time.perf_counter() - start
-    correct = int((classify(scores.reshape(len(scores), -1)) == labels).sum())
+    correct = int((rule.classes(scores) == labels).sum())
     return {
         "model": model,
         "correct": correct,

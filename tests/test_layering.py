@@ -19,6 +19,7 @@ ORDER = (
     "ir",
     "data",
     "formats",
+    "hosts",
     "passes",
     "quant",
     "frontend",

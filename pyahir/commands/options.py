@@ -42,7 +42,19 @@ def model_options(command: Command) -> Command:
                 show_default=True,
                 help="Whose rounding to follow; the file does not say it.",
             ),
-            click.option("--network", metavar="NAME", help="Of a BNN-PYNQ folder: cnvW1A1, ..."),
+            click.option(
+                "--network",
+                metavar="NAME",
+                help="The file is a checkpoint of this few-bit network: TFC_1W1A ... CNV_2W2A; "
+                "the folder is one of BNN-PYNQ's: lfcW1A1 ... cnvW2A2.",
+            ),
+            click.option(
+                "--threshold-ties",
+                type=click.Choice(["source", "low", "high"]),
+                default="source",
+                show_default=True,
+                help="--network: the level of a sum exactly on a step; low is BNN-PYNQ's.",
+            ),
             click.option(
                 "--calibrate", type=PATH, metavar="DATA.npz", help="Images 'x', for a float model."
             ),
@@ -145,6 +157,7 @@ def open_model(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
         input_shape=_shape(given["input_shape"]),
         quantized_engine=given["quantized_engine"],
         network=given["network"],
+        threshold_ties=given["threshold_ties"],
     )
     calibration = _calibration(given["calibrate"], source)
     es = given["es"]

@@ -5,6 +5,7 @@ In: what click collected. Out: a new folder. Not here: the formats.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ __all__ = ["export_pynq_command"]
 @click.option(
     "--last-threshold",
     type=int,
-    help="The sum above which a class is meant, where the hardware ends in bits.",
+    help="The sum above which the bit of a class is set, where the hardware ends in bits.  "
+    "[default: where the source's score turns positive]",
 )
 @model_options
 def export_pynq_command(
@@ -50,6 +52,8 @@ def export_pynq_command(
     graph = quantized_graph(source, options)
     count = graph.types()[graph.outputs[0]].channels
     names = [str(number) for number in range(count)] if classes is None else _lines(classes)
+    if last_threshold is None and source.scores is not None and source.scores.factor > 0:
+        last_threshold = math.floor(-source.scores.term / source.scores.factor)
     parameters = export_graph(graph, topology, names, last_threshold=last_threshold)
     write_folder(output, topology, parameters)
     click.echo(f"wrote {output}: {topology.name}, {len(topology.layers)} layers, {count} classes")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pyahir.frontend.detect import FileKind, detect
 
 if TYPE_CHECKING:
-    from pyahir.frontend.source import SourceModel, from_module, load_model
+    from pyahir.frontend.source import SourceModel, from_brevitas, from_module, load_model
 
-__all__ = ["FileKind", "SourceModel", "detect", "from_module", "load_model"]
+__all__ = ["FileKind", "SourceModel", "detect", "from_brevitas", "from_module", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ REMAKE = (
     f"  quantized: {SAVE}\n"
     f"  float:     {EXPORT}"
 )
+NAMED = "  a network of Brevitas' bnn_pynq: name it, for example --network TFC_1W1A"
 
 
 def refuse(path: str | os.PathLike[str], kind: FileKind) -> ImportModelError:
@@ -36,9 +37,10 @@ def refuse(path: str | os.PathLike[str], kind: FileKind) -> ImportModelError:
             f"better, {REMAKE}"
         )
     if kind in (FileKind.STATE_DICT, FileKind.SAFETENSORS):
+        named = f"\n{NAMED}" if kind is FileKind.STATE_DICT else ""
         return ImportModelError(
             f"{found}: it has weights but not what is computed with them. Load it into the "
-            f"model's class (model.load_state_dict), then, {REMAKE}"
+            f"model's class (model.load_state_dict), then, {REMAKE}{named}"
         )
     return ImportModelError(f"{found}; give {ACCEPTED}")
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +19,22 @@ import torch
 from torch import nn
 
 from pyahir.errors import DataError, ImportModelError
-from pyahir.formats.bnn_pynq.host import classify
+from pyahir.frontend.brevitas.load import FewBitImport, import_checkpoint
+from pyahir.frontend.brevitas.modules import from_brevitas as import_brevitas
 from pyahir.frontend.detect import FileKind, detect
 from pyahir.frontend.modules import export_module, is_quantized, script_bytes, square_shape
 from pyahir.frontend.pickles import load_pickle, refuse
-from pyahir.frontend.program import ProgramRunner, import_program
-from pyahir.frontend.pynq import FolderRunner, import_folder
+from pyahir.frontend.program import import_program
+from pyahir.frontend.pynq import import_folder
 from pyahir.frontend.shapes import Shape, text, traced_shape
 from pyahir.frontend.torchrun import quiet
-from pyahir.frontend.torchscript import Imported, ScriptRunner, import_script
+from pyahir.frontend.torchscript import Imported, import_script
 from pyahir.frontend.untrusted import check_program, no_pickles
 from pyahir.ir.graph import Graph, legal_name
 from pyahir.ir.types import Array, TensorType
+from pyahir.quant.few_bit import Scores
 
-__all__ = ["SourceModel", "from_module", "load_model"]
+__all__ = ["Runner", "SourceModel", "from_brevitas", "from_module", "load_model"]
 
 LOAD_ERRORS = (
     AssertionError,  # torch checks the content of a file by assertions
@@ -45,11 +47,24 @@ LOAD_ERRORS = (
 )
 
 
+class Runner(Protocol):
+    """Runs the source in torch; ``sources`` has the names of the values that it can give."""
+
+    @property
+    def sources(self) -> Mapping[str, object]: ...
+
+    def run(self, x: npt.NDArray[np.float32], keep: Collection[str]) -> dict[str, Array]:
+        """Give the values of every name in ``keep`` for a batch (N, ...)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceModel:
     """A model as it was given, imported.
 
-    ``engine`` says whose arithmetic the graph follows: fbgemm, qnnpack, pt2e or float.
+    ``engine`` says whose arithmetic the graph follows: fbgemm, qnnpack, pt2e or float; of a few-bit
+    network, whose forward runs in torch: brevitas, plain torch or bnn-pynq. ``scores`` maps raw
+    scores to the source's real ones, where that is more than the scale of their type.
     ``input_shape`` is (C, H, W) or (I,). ``note`` tells what was inferred, for the user to check.
     """
 
@@ -61,25 +76,25 @@ class SourceModel:
     engine: str
     note: str = ""
     torch_version: str = torch.__version__
-    runner: ScriptRunner | ProgramRunner | FolderRunner = field(repr=False, compare=False)
+    scores: Scores | None = None
+    runner: Runner = field(repr=False, compare=False)
 
     @property
     def input_type(self) -> TensorType:
         """The type of the graph's input; codes for a quantized graph."""
         return self.graph.inputs[0].type
 
-    def classify(self, scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """Give the class of every row of scores, as the source's own host does: the largest."""
-        if isinstance(self.runner, FolderRunner):
-            return classify(self.runner.topology, scores)
-        return scores.argmax(axis=1)
+    @property
+    def host(self) -> str | None:
+        """The host rule (``pyahir.hosts``) that the source comes with."""
+        return "bnn-pynq" if self.kind is FileKind.BNN_PYNQ else None
 
     def run(
         self, x: npt.NDArray[np.float32], keep: Collection[str] | None = None
     ) -> dict[str, Array]:
         """Run torch on a batch (N, *input_shape); give values under the graph's names.
 
-        uint8 codes for a quantized graph, the input's codes among them, float32 for a float one,
+        Codes for a quantized graph, the input's codes among them, float32 for a float one,
         all in torch's order (N, C, H, W). ``keep`` names the values wanted; default: all that
         torch has. Accumulators are not among them.
         """
@@ -99,15 +114,26 @@ def load_model(
     input_shape: Shape | None = None,
     quantized_engine: str = "auto",
     network: str | None = None,
+    threshold_ties: str = "source",
 ) -> SourceModel:
-    """Import a model file of any kind that holds a graph, or a folder of BNN-PYNQ parameters.
+    """Import a model file that holds a graph, a few-bit checkpoint or a BNN-PYNQ folder.
 
     A pickle runs code when it is loaded: it is, only with ``trust_pickle``. ``quantized_engine``
-    is fbgemm or qnnpack; auto reads it off the weights. ``network`` is that of a folder.
+    is fbgemm or qnnpack; auto reads it off the weights. ``network``, such as ``TFC_1W1A``, and
+    ``threshold_ties`` serve few-bit checkpoints: ``quant.few_bit`` says what they do. ``network``
+    is also that of a folder, such as ``lfcW1A1``.
     """
     kind = detect(path)
     if kind is FileKind.BNN_PYNQ:
         return _folder(Path(path), network)
+    if network is not None:
+        if kind is not FileKind.STATE_DICT:
+            raise ImportModelError(
+                f"{path}: this is {kind.value}; --network {network} takes a state dict or a "
+                "checkpoint that holds one"
+            )
+        few = import_checkpoint(path, network, threshold_ties=threshold_ties)
+        return _few_bit(few, os.fspath(path), kind)
     origin, name = os.fspath(path), legal_name(Path(path).stem)
     shape = tuple(input_shape) if input_shape else None
     if kind is FileKind.TORCHSCRIPT:
@@ -133,10 +159,18 @@ def load_model(
 
 def _folder(path: Path, network: str | None) -> SourceModel:
     graph, runner = import_folder(path, network)
-    shape = runner.topology.image
-    note = "" if network else f"network {runner.topology.name}, from the sizes of the files"
-    imported = Imported(graph=graph, runner=runner, engine="bnn-pynq", input_shape=shape, note=note)
-    return _model(imported, str(path), FileKind.BNN_PYNQ, graph.name)
+    topology = runner.topology
+    return SourceModel(
+        path=str(path),
+        kind=FileKind.BNN_PYNQ,
+        name=graph.name,
+        graph=graph,
+        input_shape=topology.image,
+        engine="bnn-pynq",
+        note="" if network else f"network {topology.name}, from the sizes of the files",
+        scores=Scores(),
+        runner=runner,
+    )
 
 
 def from_module(
@@ -157,6 +191,32 @@ def from_module(
     shape = tuple(example.shape[1:])
     imported = _import_module(module, example, label, name, shape, quantized_engine)
     return _model(imported, None, None, name)
+
+
+def from_brevitas(
+    module: nn.Module,
+    *,
+    input_shape: Shape | None = None,
+    name: str | None = None,
+    threshold_ties: str = "source",
+) -> SourceModel:
+    """Import a few-bit Brevitas module in memory; it takes images (C, H, W) in [0, 1]."""
+    few = import_brevitas(module, input_shape=input_shape, name=name, threshold_ties=threshold_ties)
+    return _few_bit(few, None, None)
+
+
+def _few_bit(few: FewBitImport, path: str | None, kind: FileKind | None) -> SourceModel:
+    return SourceModel(
+        path=path,
+        kind=kind,
+        name=few.network.name,
+        graph=few.compiled.graph,
+        input_shape=few.network.input_shape,
+        engine=few.engine,
+        note=few.note,
+        scores=few.compiled.scores,
+        runner=few.runner,
+    )
 
 
 def _model(imported: Imported, path: str | None, kind: FileKind | None, name: str) -> SourceModel:

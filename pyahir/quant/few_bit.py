@@ -56,12 +56,16 @@ class Activation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Max pooling without padding; ``first``: the source has it before the batch norm."""
+    """Max pooling without padding.
+
+    ``first``: the source has it before the batch norm; ``moved``: between that and the activation.
+    """
 
     path: str
     kernel_size: Pair = (2, 2)
     stride: Pair = (2, 2)
     first: bool = False
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,10 +120,14 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewBitGraph:
-    """``ties`` lists, by layer, the accumulators on a step or nearer to it than float32 tells."""
+    """``ties`` lists, by layer, the accumulators on a step or nearer to it than float32 tells.
+
+    ``negated_scores``: the raw scores are the negated sums of the source.
+    """
 
     graph: Graph
     scores: Scores
+    negated_scores: bool
     ties: dict[str, tuple[Tie, ...]] = field(hash=False)
 
 
@@ -169,13 +177,19 @@ class _Builder:
         self.found: dict[str, tuple[Tie, ...]] = {}
         self.unit = 1.0
         self.scores = Scores()
+        self.negated_scores = False
 
     def run(self) -> FewBitGraph:
         value = self._input()
         for layer in self.network.layers:
             value = self._layer(layer, value)
         graph = verify(self.builder.finish([value]), after="few_bit_graph")
-        return FewBitGraph(graph=graph, scores=self.scores, ties=self.found)
+        return FewBitGraph(
+            graph=graph,
+            scores=self.scores,
+            negated_scores=self.negated_scores,
+            ties=self.found,
+        )
 
     def _input(self) -> str:
         network = self.network
@@ -283,7 +297,8 @@ class _Builder:
         if norm is None:
             self.scores = Scores(factor=worth)
         else:
-            negated[:] = norm.gamma[0] < 0
+            self.negated_scores = bool(norm.gamma[0] < 0)
+            negated[:] = self.negated_scores
             self.scores = _mapped(layer, norm, worth)
         name, _, _ = self._sum(layer.name, layer, x, negated, loc)
         return name

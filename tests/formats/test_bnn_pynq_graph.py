@@ -14,7 +14,6 @@ from pyahir.errors import ImportModelError
 from pyahir.formats.bnn_pynq.export import export_graph
 from pyahir.formats.bnn_pynq.folder import LayerParameters, Parameters, files_of, write_folder
 from pyahir.formats.bnn_pynq.graph import bit_table, import_graph, pixel_table
-from pyahir.formats.bnn_pynq.host import classify
 from pyahir.formats.bnn_pynq.steps import LIMITS, popcounts, to_steps, to_stored
 from pyahir.formats.bnn_pynq.topology import NETWORKS, RAW, Accumulator, Topology
 from pyahir.frontend.pynq import FolderRunner
@@ -253,20 +252,6 @@ def test_export_refuses_other_pixels() -> None:
     message = r"^digits1 as digits1: pixel 100 becomes 1, in the hardware 0$"
     with pytest.raises(ImportModelError, match=message):
         export_graph(replace(graph, constants=constants), topology, list("abcde"))
-
-
-def test_host_takes_the_first_largest_score_above_zero() -> None:
-    topology = NETWORKS["cnvW2A2"]
-    scores = np.array([[3, 7, 7], [-3, -2, -1], [0, 0, 0], [-1, 0, 1]])
-    assert classify(topology, scores).tolist() == [1, 0, 0, 2]
-    counted = np.array([[-510, -512, -508], [-512, -512, -512]])
-    assert classify(NETWORKS["cnvW1A1"], counted).tolist() == [2, 0]
-
-
-def test_host_takes_the_highest_bit() -> None:
-    bits = np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]])
-    for results in (bits, 2 * bits - 1):
-        assert classify(NETWORKS["lfcW1A1"], results).tolist() == [2, 0, 0]
 
 
 def test_padding_of_any_content_is_made_up_for(tmp_path) -> None:

@@ -35,6 +35,9 @@ WEIGHTS_ONLY = (
     ": it has weights but not what is computed with them. Load it into the model's class "
     "(model.load_state_dict), then, " + REMAKE
 )
+NAMELESS = (
+    f"{WEIGHTS_ONLY}\n  a network of Brevitas' bnn_pynq: name it, for example --network TFC_1W1A"
+)
 
 
 def refusal(path: Path, **options: Any) -> str:
@@ -75,14 +78,14 @@ NOT_MODELS: dict[str, tuple[Callable[[Path], object], FileKind, str]] = {
     "state dict": (
         lambda path: torch.save(float_net().state_dict(), path),
         FileKind.STATE_DICT,
-        WEIGHTS_ONLY,
+        NAMELESS,
     ),
     "checkpoint": (
         lambda path: torch.save({"model": float_net().state_dict(), "epoch": 3}, path),
         FileKind.STATE_DICT,
-        WEIGHTS_ONLY,
+        NAMELESS,
     ),
-    "old state dict": (legacy(float_net().state_dict()), FileKind.STATE_DICT, WEIGHTS_ONLY),
+    "old state dict": (legacy(float_net().state_dict()), FileKind.STATE_DICT, NAMELESS),
     "module": (lambda path: torch.save(float_net(), path), FileKind.EAGER_PICKLE, UNTRUSTED),
     "old module": (legacy(float_net()), FileKind.EAGER_PICKLE, UNTRUSTED),
     "fx": (
