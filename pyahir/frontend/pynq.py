@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pyahir.formats.bnn_pynq.config import read_config
 from pyahir.formats.bnn_pynq.folder import LayerParameters, Parameters, read_folder
 from pyahir.formats.bnn_pynq.graph import PIXEL_SCALE, import_graph
 from pyahir.formats.bnn_pynq.topology import Accumulator, Layer, Topology, network
@@ -113,9 +114,13 @@ def _codes(value: Tensor) -> Array:
     return value.to(torch.int64).numpy()
 
 
+def _topology(name: str) -> Topology:
+    return read_config(Path(name)) if name.endswith(".h") else network(name)
+
+
 def import_folder(path: Path, name: str | None) -> tuple[Graph, FolderRunner]:
-    """Import a folder; ``name`` is its network, found from the files when it is None."""
-    topology, parameters = read_folder(path, None if name is None else network(name))
+    """Import a folder; ``name`` is its network, or a ``config.h``; None: as the files tell."""
+    topology, parameters = read_folder(path, None if name is None else _topology(name))
     graph = import_graph(topology, parameters, str(path))
     names = ["x", "image"]
     for index in range(len(topology.layers)):

@@ -113,6 +113,8 @@ def test_export_takes_hardware_from_a_config(capsys, folder, tmp_path) -> None:
     assert code == 0
     assert (output / "1-15-weights.bin").stat().st_size == 8 * 2048
     assert not (output / "1-16-weights.bin").exists()
+    again = load_model(output, network=str(config))
+    assert again.graph.update(name="lfcw1a2") == load_model(folder).graph
 
 
 def test_wrong_requests_are_refused(capsys, folder, data, tmp_path) -> None:

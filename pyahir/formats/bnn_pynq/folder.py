@@ -91,7 +91,8 @@ def find_network(folder: Path) -> Topology:
     names = [topology.name for topology in fitting] or list(NETWORKS)
     what = "files of several networks" if fitting else "files of no known network"
     raise ImportModelError(
-        f"{folder}: {what}, {len(sizes)} of them; say which with --network: {', '.join(names)}"
+        f"{folder}: {what}, {len(sizes)} of them; say which with --network: {', '.join(names)}, "
+        "or a config.h"
     )
 
 
