@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
+from pyahir.ir.eval.pairs import paired
 from pyahir.ir.eval.window import padded, tap
 from pyahir.ir.ops import Conv2d
 from pyahir.ir.ranges import magnitude_bound, numbers
@@ -51,4 +52,4 @@ def conv2d(op: Conv2d, context: Context) -> Kernel:
             flat += bias
         return result.reshape(out, height, width, batch)
 
-    return kernel
+    return paired(kernel, context.operands[0], weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
+from pyahir.ir.eval.pairs import paired
 from pyahir.ir.ops import Linear
 from pyahir.ir.ranges import magnitude_bound, numbers
 
@@ -30,4 +31,4 @@ def linear(op: Linear, context: Context) -> Kernel:
             result += bias
         return result
 
-    return kernel
+    return paired(kernel, context.operands[0], weight)
