@@ -23,6 +23,7 @@ from pyahir.commands.options import (
     open_model,
     plan_options,
 )
+from pyahir.commands.pynq import export_pynq_command
 from pyahir.commands.report import report_command
 from pyahir.commands.simulate import simulate_command
 from pyahir.commands.synth import synth_command
@@ -204,7 +205,7 @@ def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:
     "--float", "float_model", type=PATH, help="The float model, to compare accuracy with."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")
-@click.option("--host", help="Choose classes as this host does: bnn-pynq or pytorch.")
+@click.option("--host", help="Choose classes as this host does: bnn-pynq (of folders) or pytorch.")
 @click.option(
     "--ties",
     type=click.Choice(["low", "high"]),
@@ -235,7 +236,7 @@ def evaluate_command(
     from pyahir.hosts import host_rule
 
     source, options = open_model(model, **given)
-    rule = host_rule(source.graph, preset=host, ties=ties, none_class=none_class)
+    rule = host_rule(source.graph, preset=host or source.host, ties=ties, none_class=none_class)
     images, labels = load_labelled(data, source.input_shape)
     images, labels = images[:limit], labels[:limit]
     reference = load_model(float_model, input_shape=source.input_shape) if float_model else None
@@ -249,6 +250,7 @@ def evaluate_command(
 for command in (
     doctor_command,
     explore_command,
+    export_pynq_command,
     report_command,
     simulate_command,
     synth_command,

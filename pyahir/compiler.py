@@ -189,9 +189,18 @@ def provenance_of(source: SourceModel) -> dict[str, Any]:
     """Say what a design was made from: the file's hash, never its path."""
     digest = None
     if source.path is not None:
-        digest = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+        digest = _file_digest(Path(source.path))
     kind = source.kind.name.lower() if source.kind is not None else "module"
     return {"model_sha256": digest, "kind": kind, "rule": source.engine}
+
+
+def _file_digest(path: Path) -> str:
+    """Hash a file, or the names and hashes of a folder's files."""
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(item for item in path.iterdir() if item.is_file())
+    lines = [f"{item.name} {_file_digest(item)}\n" for item in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def compile_module(

@@ -18,6 +18,7 @@ ORDER = (
     "errors",
     "ir",
     "data",
+    "formats",
     "hosts",
     "passes",
     "quant",

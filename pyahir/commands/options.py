@@ -45,7 +45,8 @@ def model_options(command: Command) -> Command:
             click.option(
                 "--network",
                 metavar="NAME",
-                help="The file is a checkpoint of this few-bit network: TFC_1W1A ... CNV_2W2A.",
+                help="The file is a checkpoint of this few-bit network: TFC_1W1A ... CNV_2W2A; "
+                "the folder is one of BNN-PYNQ's: lfcW1A1 ... cnvW2A2, or that of a config.h.",
             ),
             click.option(
                 "--threshold-ties",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from pyahir.errors import ImportModelError
+from pyahir.formats.bnn_pynq.folder import is_folder
 
 __all__ = ["ACCEPTED", "FileKind", "archive_member", "detect", "pickle_globals"]
 
@@ -37,12 +38,15 @@ class FileKind(Enum):
     ONNX = "an ONNX model"
     SAFETENSORS = "a safetensors file: tensors without a model"
     NUMPY = "NumPy arrays"
+    BNN_PYNQ = "a folder of BNN-PYNQ parameters"
     ZIP = "a zip archive that holds no model"
     UNKNOWN = "of no known kind"
 
 
 def detect(path: str | os.PathLike[str]) -> FileKind:
     """Tell the kind of a file, or raise ``ImportModelError`` when it cannot be read whole."""
+    if is_folder(Path(path)):
+        return FileKind.BNN_PYNQ
     head, size = _head(path)
     if not size:
         raise ImportModelError(f"{path}: the file is empty; give {ACCEPTED}")

@@ -25,6 +25,7 @@ from pyahir.frontend.detect import FileKind, detect
 from pyahir.frontend.modules import export_module, is_quantized, script_bytes, square_shape
 from pyahir.frontend.pickles import load_pickle, refuse
 from pyahir.frontend.program import import_program
+from pyahir.frontend.pynq import import_folder
 from pyahir.frontend.shapes import Shape, text, traced_shape
 from pyahir.frontend.torchrun import quiet
 from pyahir.frontend.torchscript import Imported, import_script
@@ -63,9 +64,9 @@ class SourceModel:
     """A model as it was given, imported.
 
     ``engine`` says whose arithmetic the graph follows: fbgemm, qnnpack, pt2e or float; of a few-bit
-    network, whose forward runs in torch: brevitas or plain torch. ``scores`` maps raw scores to the
-    source's real ones, where that is more than the scale of their type; ``ties`` lists, by layer,
-    the accumulators on a step of its activation or too near to it for float32.
+    network, whose forward runs in torch: brevitas, plain torch or bnn-pynq. ``scores`` maps raw
+    scores to the source's real ones, where that is more than the scale of their type; ``ties``
+    lists, by layer, the accumulators on a step of its activation or too near to it for float32.
     ``input_shape`` is (C, H, W) or (I,). ``note`` tells what was inferred, for the user to check.
     """
 
@@ -85,6 +86,11 @@ class SourceModel:
     def input_type(self) -> TensorType:
         """The type of the graph's input; codes for a quantized graph."""
         return self.graph.inputs[0].type
+
+    @property
+    def host(self) -> str | None:
+        """The host rule (``pyahir.hosts``) that the source comes with."""
+        return "bnn-pynq" if self.kind is FileKind.BNN_PYNQ else None
 
     def run(
         self, x: npt.NDArray[np.float32], keep: Collection[str] | None = None
@@ -113,13 +119,16 @@ def load_model(
     network: str | None = None,
     threshold_ties: str = "source",
 ) -> SourceModel:
-    """Import a model file of any kind that holds a graph, or a checkpoint of a named ``network``.
+    """Import a model file that holds a graph, a few-bit checkpoint or a BNN-PYNQ folder.
 
     A pickle runs code when it is loaded: it is, only with ``trust_pickle``. ``quantized_engine``
     is fbgemm or qnnpack; auto reads it off the weights. ``network``, such as ``TFC_1W1A``, and
-    ``threshold_ties`` serve few-bit checkpoints: ``quant.few_bit`` says what they do.
+    ``threshold_ties`` serve few-bit checkpoints: ``quant.few_bit`` says what they do. ``network``
+    is also that of a folder, such as ``lfcW1A1``.
     """
     kind = detect(path)
+    if kind is FileKind.BNN_PYNQ:
+        return _folder(Path(path), network)
     if network is not None:
         if kind is not FileKind.STATE_DICT:
             raise ImportModelError(
@@ -149,6 +158,22 @@ def load_model(
     else:
         raise refuse(path, kind)
     return _model(imported, origin, kind, name)
+
+
+def _folder(path: Path, network: str | None) -> SourceModel:
+    graph, runner = import_folder(path, network)
+    topology = runner.topology
+    return SourceModel(
+        path=str(path),
+        kind=FileKind.BNN_PYNQ,
+        name=graph.name,
+        graph=graph,
+        input_shape=topology.image,
+        engine="bnn-pynq",
+        note="" if network else f"network {topology.name}, from the sizes of the files",
+        scores=Scores(),
+        runner=runner,
+    )
 
 
 def from_module(
