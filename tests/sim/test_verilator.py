@@ -17,6 +17,7 @@ from pyahir.ir.eval import Evaluator
 from pyahir.ir.graph import Graph
 from pyahir.sim import GhdlEngine, SimulationError, SimulationResult, Stalls, ToolError, simulate
 from pyahir.sim import verilator_tools as tools
+from pyahir.sim.testbench import SimulationStopError
 from pyahir.sim.verilator import VerilatorEngine, simulate_verilator
 from tests.designs import written
 from tests.networks import lenet, small
@@ -89,7 +90,8 @@ def check_same(expected: SimulationResult, actual: SimulationResult) -> None:
         assert getattr(actual, name) == getattr(expected, name), name
 
 
-@pytest.mark.parametrize("multipliers", [pytest.param(4, marks=pytest.mark.slow), 64])
+@pytest.mark.slow
+@pytest.mark.parametrize("multipliers", [4, 64])
 def test_a_network(tmp_path: Path, multipliers: int) -> None:
     chain = small()
     graph = chain.graph()
@@ -152,6 +154,7 @@ def test_programs_written_by_hand(name: str) -> None:
         check_same(*runs)
 
 
+@pytest.mark.slow
 def test_words_of_verilog_as_names() -> None:
     program = parse(WORDS_OF_VERILOG)
     request = ({"initial": [1, 2, 255]}, {"output": 3})
@@ -160,6 +163,7 @@ def test_words_of_verilog_as_names() -> None:
     check_same(simulate(program, *request), found)
 
 
+@pytest.mark.slow
 def test_how_a_run_ends() -> None:
     """All that comes, no input, a limit: the ends are those of the VHDL testbench."""
     source, pair_sum = parse(SOURCE), parse(PAIR_SUM)
@@ -187,6 +191,7 @@ def test_golden_words_are_compared_in_the_bench() -> None:
     assert str(found.mismatches["y"]).endswith("003 expected, 002 found; 2 words differ")
 
 
+@pytest.mark.slow
 def test_a_deadlock() -> None:
     program = parse(TWO_WAYS)
     with pytest.raises(SimulationError) as theirs:
@@ -201,9 +206,9 @@ def test_a_deadlock() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (" + ", " - "),
-        ("signed(resize(", "signed(not resize("),
-        ("has_room <= '0';", "has_room <= '1';"),
+        pytest.param(" + ", " - ", marks=pytest.mark.slow),
+        ("resize(a, 9)", "resize(not a, 9)"),
+        pytest.param("has_room <= '0';", "has_room <= '1';", marks=pytest.mark.slow),
     ],
 )
 def test_changed_vhdl_is_found(old: str, new: str) -> None:
@@ -214,13 +219,17 @@ def test_changed_vhdl_is_found(old: str, new: str) -> None:
     assert changed != text
     words = [5, 100, 27, 127, 255, 128, 1, 2, 3]
     golden = simulate(program, {"x": words}, {"y": len(words)}).outputs
-    for stalls in (Stalls(outputs=0.6),):
-        request = (program, {"x": words}, {})
-        assert simulate_verilator(*request, golden=golden, stalls=stalls).passed
+    stalls = Stalls(outputs=0.6)
+    request = (program, {"x": words}, {})
+    assert simulate_verilator(*request, golden=golden, stalls=stalls).passed
+    try:
         found = simulate_verilator(*request, golden=golden, stalls=stalls, vhdl=changed)
-        assert not found.passed
+    except SimulationStopError:  # words are lost
+        return
+    assert not found.passed
 
 
+@pytest.mark.slow
 def test_an_executable_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = (parse(WIDE.format(width=77)), {"x": [1]}, {"y": 1})
     first = simulate_verilator(*request)
@@ -235,6 +244,7 @@ def test_an_executable_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert simulate_verilator(*request).outputs == first.outputs
 
 
+@pytest.mark.slow
 def test_seeds_change_what_is_undefined(tmp_path: Path) -> None:
     """VHDL's U is random here: a word that nobody wrote differs from run to run."""
     program = parse(WIDE.format(width=64))
@@ -293,6 +303,7 @@ def test_what_only_ghdl_can(
     assert str(result.exception) == f"engine verilator: no {what}; accepted: engine ghdl"
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("pair_sum.aa").write_text(PAIR_SUM)
