@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyahir.backends.aa.lower import Design, Tap
-from pyahir.ir.types import TensorType
+from pyahir.ir.types import PowerOfTwo, TensorType
 from pyahir.plan.cost import cost
 from pyahir.plan.plan import Plan, PlannedLayer
 
@@ -68,7 +68,8 @@ def _cost_totals(plan: Plan, design: Design) -> dict[str, int]:
 
 
 def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
-    assert kind.quantization is not None
+    scale = kind.quantization
+    assert scale is not None
     return {
         "name": tap.layer,
         "value": tap.value,
@@ -77,8 +78,9 @@ def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
         "shape": list(kind.shape[1:]),
         "layout": kind.layout.value,
         "element": str(kind.element),
-        "scale": kind.quantization.scale,
-        "zero_point": kind.quantization.zero_point,
+        "scale": scale.scale,
+        "exponent": scale.exponent if isinstance(scale, PowerOfTwo) else None,
+        "zero_point": scale.zero_point,
     }
 
 

@@ -118,7 +118,7 @@ def _node(
             return torch.where(x > NAR, torch.zeros_like(x), x)
         case Clamp():
             if not posits:
-                return torch.clamp(x, node.op.minimum, node.op.maximum)
+                return torch.clamp(x, node.op.minimum, node.op.maximum) + 0.0  # -0 becomes +0
             limits = int(node.op.minimum), int(node.op.maximum)
             return torch.where(x == NAR, x, x.view(torch.int8).clamp(*limits).view(torch.uint8))
         case Flatten():
@@ -140,7 +140,7 @@ def _largest(op: MaxPool2d, x: Tensor, posits: bool) -> Tensor:
     channels = x.shape[1]
     found = windows.reshape(len(x), channels, -1, windows.shape[-1]).amax(dim=2)
     found = found.reshape(len(x), channels, *_size(op, x))
-    return found.to(torch.int8).view(torch.uint8) if posits else found.to(x.dtype)
+    return found.to(torch.int8).view(torch.uint8) if posits else found.to(x.dtype) + 0.0
 
 
 def _size(op: WindowOp, x: Tensor) -> tuple[int, int]:

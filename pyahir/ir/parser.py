@@ -18,16 +18,12 @@ from pyahir.ir.printer import storable, storage_dtype
 from pyahir.ir.types import (
     Affine,
     ArrayData,
-    Bipolar,
     Element,
-    Float16,
-    Float32,
-    Int,
     Layout,
-    Posit,
     PowerOfTwo,
     Quantization,
     TensorType,
+    element_of,
 )
 
 __all__ = ["IrSyntaxError", "parse"]
@@ -205,16 +201,9 @@ class _Builder:
         return Layout(text)
 
     def element(self, tree: Tree[Token], text: str) -> Element:
-        if text == "f32":
-            return Float32()
-        if text == "f16":
-            return Float16()
-        if text == "bipolar":
-            return Bipolar()
-        if match := re.fullmatch(r"posit(\d+)_(\d+)", text):
-            return Posit(int(match[1]), int(match[2]))
-        if match := re.fullmatch(r"([iu])(\d+)", text):
-            return Int(int(match[2]), signed=match[1] == "i")
+        found = element_of(text)
+        if found is not None:
+            return found
         raise self.fail(
             tree, f"no element type {text!r}; accepted: f32, f16, iN, uN, posit8_N, bipolar"
         )

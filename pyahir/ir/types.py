@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
@@ -29,6 +30,7 @@ __all__ = [
     "PowerOfTwo",
     "Quantization",
     "TensorType",
+    "element_of",
 ]
 
 Array = npt.NDArray[np.generic]
@@ -117,6 +119,18 @@ class Bipolar:
 
 
 Element = Float32 | Float16 | Int | Posit | Bipolar
+
+
+def element_of(text: str) -> Element | None:
+    """Read an element type as it prints; None for what is none."""
+    named: dict[str, Element] = {"f32": Float32(), "f16": Float16(), "bipolar": Bipolar()}
+    if text in named:
+        return named[text]
+    if match := re.fullmatch(r"posit(\d+)_(\d+)", text):
+        return Posit(int(match[1]), int(match[2]))
+    if match := re.fullmatch(r"([iu])(\d+)", text):
+        return Int(int(match[2]), signed=match[1] == "i")
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,20 +23,22 @@ from pyahir.backends.aa.types import Int
 from pyahir.kernels import load
 from pyahir.kernels.shift import normalized
 
-__all__ = ["fixed_to_posit8"]
+__all__ = ["POWER", "fixed_to_posit8"]
 
 SCALE = 10  # bits of the power of two that the packing takes
 POWER = 8  # bits of the input k
 KEPT = 6  # bits of fraction that the packing takes, before the sticky bit
 
 
-def fixed_to_posit8(module: str, *, width: int, point: int, es: int) -> ast.Module:
+def fixed_to_posit8(
+    module: str, *, width: int, point: int, es: int, scaled: bool = True
+) -> ast.Module:
     """Write (acc, k, nar) -> y, the posit<8,es> code nearest to ``acc * 2^(k - point)``.
 
     ``acc`` is signed with ``width`` bits, ``point`` of them behind the binary point; ``k`` is
-    signed with 8 bits; ``nar`` asks for NaR. Rounds once, to nearest even on the bit pattern;
-    saturates at minpos and maxpos. Its latency grows with the logarithm of ``width``; its
-    initiation interval is 1.
+    signed with 8 bits, and is left out unless ``scaled``; ``nar`` asks for NaR. Rounds once, to
+    nearest even on the bit pattern; saturates at minpos and maxpos. Its latency grows with the
+    logarithm of ``width``; its initiation interval is 1.
     """
     assert width >= 2
     first = width - 1 - point  # the power of two of the highest bit of the magnitude
@@ -51,17 +53,21 @@ def fixed_to_posit8(module: str, *, width: int, point: int, es: int) -> ast.Modu
         assign("mag_0", ast.Mux(name("below_zero"), name("minus"), name("bits"))),
     ]
     shifted, flags = normalized(body, "mag_0", width)
+    factor = resize_signed(name("k"), SCALE)
+    places: Expr = name("places") if scaled else ast.Literal(first)
     meaning = f"the posit<8,{es}> code nearest to acc * 2^(k - {point})"
     body += [
         volatile("lz", concat([name(flag) for flag in reversed(flags)])),
         volatile("zeros", ast.BitCast(Int(SCALE), name("lz"))),
-        volatile("places", op(BinaryOp.ADD, resize_signed(name("k"), SCALE), ast.Literal(first))),
-        assign("scale", op(BinaryOp.SUB, name("places"), name("zeros"))),
+        *([volatile("places", op(BinaryOp.ADD, factor, ast.Literal(first)))] if scaled else []),
+        assign("scale", op(BinaryOp.SUB, places, name("zeros"))),
         assign("zero", op(BinaryOp.EQUAL, slice_(shifted, width - 1, width - 1), ast.Literal(0))),
         assign("frac", _fraction(shifted, width)),
         *(load(f"posit8_pack_es{es}").body or ()),
     ]
     operands = [("acc", Int(width)), ("k", Int(POWER)), ("nar", uint(1))]
+    if not scaled:
+        del operands[1]
     comment = f"{module}(acc, k, nar) -> y: {meaning}"
     return operator(module, operands, [("y", uint(8))], body, comment)
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pyahir.plan.finish import finish
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
-from pyahir.plan.rescale import rescale_format
 from pyahir.plan.rooms import line_buffer_rooms
 
 __all__ = ["Cost", "cost", "memory_bits", "ram_blocks"]
 
-WEIGHT_BITS = 8
-CODE_BITS = 8
 BLOCK_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
 LEAST_BLOCK = 2048
+FLOAT_ADDERS = 5  # four levels that add up the parts of a sum, and the bias
 LEAST_WORDS = 64
 
 
@@ -81,15 +80,15 @@ def _bits(memories: Iterable[Memory]) -> int:
 def _weights(planned: PlannedLayer) -> Memory:
     if planned.layer.kind != LayerKind.MATVEC:
         return 0, 0
-    return planned.input_folds * planned.output_folds, planned.multipliers * WEIGHT_BITS
+    width = planned.multipliers * planned.layer.weight_element.width
+    return planned.input_folds * planned.output_folds, width
 
 
 def _parameters(planned: PlannedLayer) -> Memory:
-    rescale = planned.layer.rescale
-    if rescale is None:
+    layer = planned.layer
+    if layer.rescale is None and layer.rounding is None:
         return 0, 0
-    channels = len(rescale.multiplier)
-    return channels // planned.lanes_out, planned.lanes_out * rescale_format(rescale).bits
+    return layer.outputs // planned.lanes_out, planned.lanes_out * finish(layer).bits
 
 
 def _line(planned: PlannedLayer) -> Memory:
@@ -97,20 +96,20 @@ def _line(planned: PlannedLayer) -> Memory:
     if sweep is None or sweep.window.span[0] == 1:
         return 0, 0
     words = sweep.padded_width * sweep.words
-    return words, (sweep.window.span[0] - 1) * sweep.lanes * CODE_BITS
+    return words, (sweep.window.span[0] - 1) * sweep.lanes * planned.layer.x.element.width
 
 
 def _pipes(planned: PlannedLayer, cycles: int) -> Iterable[Memory]:
     """Give the pipes that are more than a few words deep."""
+    code = planned.layer.x.element.width
     if planned.sweep is not None:
         rooms = line_buffer_rooms(planned.sweep, cycles)
-        yield rooms.before, planned.lanes_in * CODE_BITS
-        yield rooms.behind, planned.sweep.column_lanes * CODE_BITS
+        yield rooms.before, planned.lanes_in * code
+        yield rooms.behind, planned.sweep.column_lanes * code
     if planned.input_major:
-        assert planned.layer.rescale is not None
-        yield planned.output_folds, planned.folding.pe * rescale_format(planned.layer.rescale).acc
+        yield planned.output_folds, planned.folding.pe * finish(planned.layer).acc
     elif planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1:
-        width = planned.folding.simd * CODE_BITS
+        width = planned.folding.simd * code
         yield 2 * planned.input_folds, width  # those that come again, and the next ones
 
 
@@ -118,6 +117,8 @@ def _adders(planned: PlannedLayer) -> int:
     if planned.layer.kind != LayerKind.MATVEC:
         return 0
     folding = planned.folding
+    if planned.layer.floats:
+        return folding.pe + planned.requantizers * FLOAT_ADDERS
     sums = folding.simd - 1
     if planned.packed:
         inputs = planned.layer.inputs

@@ -67,6 +67,10 @@ def check(name: str, folding: Folding, matvecs: Mapping[str, Layer]) -> None:
         )
     if not 1 <= folding.simd <= layer.inputs:
         raise PlanError(f"{name}: simd={folding.simd}; accepted: 1 to {layer.inputs}, its inputs")
+    if layer.floats and folding.simd != 1:
+        raise PlanError(
+            f"{name}: simd={folding.simd}; accepted: 1, as sums of floats have a fixed order"
+        )
     requantizers = folding.requantizers
     if requantizers is not None and (requantizers < 1 or folding.pe % requantizers):
         accepted = ", ".join(map(str, divisors(folding.pe)))

@@ -15,13 +15,28 @@ import numpy.typing as npt
 
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph, Loc, Node, Stage
-from pyahir.ir.ops import Clamp, Conv2d, Flatten, Linear, MaxPool2d, Relu, Requantize, SumPool2d
+from pyahir.ir.ops import (
+    Clamp,
+    Conv2d,
+    Encode,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    RealAvgPool2d,
+    RealConv2d,
+    RealLinear,
+    Relu,
+    Requantize,
+    SumPool2d,
+)
 from pyahir.ir.ops.window import WindowOp
-from pyahir.ir.types import Int, PowerOfTwo, TensorType
+from pyahir.ir.types import Element, Int, Posit, TensorType
+from pyahir.plan.rounding import RealSum, Rounding, fixed_width, rounding_of
 
 __all__ = ["Layer", "LayerKind", "Rescale", "chain", "layers_of"]
 
 Int64 = npt.NDArray[np.int64]
+INT8 = Int(8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +82,9 @@ class Layer:
     They differ where a ReLU follows a layer and is done by its requantize.
 
     ``weight`` is (outputs, inputs), columns in OIHW order; ``vector_order[i]`` is the column of the
-    i-th element of a flattened stream. ``clamp`` is the range of an elementwise layer.
+    i-th element of a flattened stream; the weights are integers, codes or bit patterns, as
+    ``weight_element`` says. ``clamp`` is the range of an elementwise layer. What is done with a sum
+    is its ``rescale`` (integers) or its ``rounding`` (posits and floats).
     """
 
     name: str
@@ -79,8 +96,10 @@ class Layer:
     y: TensorType
     window: WindowOp | None = None
     weight: Int64 | None = None
+    weight_element: Element = INT8
     rescale: Rescale | None = None
-    clamp: tuple[int, int] | None = None
+    rounding: Rounding | None = None
+    clamp: tuple[float, float] | None = None
     vector_order: Int64 | None = None
 
     @cached_property
@@ -98,24 +117,23 @@ class Layer:
     def outputs(self) -> int:
         return self.y.channels
 
+    @property
+    def floats(self) -> bool:
+        """Whether the sums are IEEE-754 numbers, whose order is fixed."""
+        return self.rounding is not None and self.rounding.arith != "quire"
+
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates a frame that the network asks for (groups counted once)."""
         if self.weight is None:
             return 0
-        groups = self.window.groups if isinstance(self.window, Conv2d) else 1
+        groups = self.window.groups if isinstance(self.window, Conv2d | RealConv2d) else 1
         return self.pixels * self.inputs * self.outputs // groups
 
 
 def chain(graph: Graph) -> tuple[Node, ...]:
     """Check that the graph is one chain from one input to one output, and give its nodes."""
     assert graph.stage is Stage.QUANTIZED, "the plan is made of a quantized graph"
-    for node in graph.nodes:
-        if isinstance(node.type.quantization, PowerOfTwo):
-            raise PlanError(
-                f"{node.loc} {node.name}: posit layers have no hardware yet, nor have float ones; "
-                "run them with --engine ir, or compile --scheme uint8"
-            )
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise PlanError(
             f"{graph.name}: {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
@@ -157,6 +175,9 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
             case Conv2d() | Linear() | SumPool2d():
                 layer = _weighted(base, node, nodes, constants)
                 vector_order = None
+            case RealConv2d() | RealLinear() | RealAvgPool2d():
+                layer = _real(base, node, node.op, nodes, graph)
+                vector_order = None
             case MaxPool2d():
                 layer = replace(base, kind=LayerKind.MAX_POOL, window=node.op)
             case Relu() | Clamp():
@@ -176,12 +197,18 @@ def _stream_order(x: TensorType) -> Int64:
     return np.moveaxis(index, 0, -1).ravel()
 
 
-def _clamp_range(node: Node) -> tuple[int, int]:
-    assert isinstance(node.type.element, Int)
-    if isinstance(node.op, Relu):
-        return node.type.zero_point, node.type.element.max
-    assert isinstance(node.op, Clamp)
-    return int(node.op.minimum), int(node.op.maximum)
+def _clamp_range(node: Node) -> tuple[float, float]:
+    """Give the limits: codes, signed ones of posits, or real numbers of floats."""
+    if isinstance(node.op, Clamp):
+        return node.op.minimum, node.op.maximum
+    assert isinstance(node.op, Relu)
+    match node.type.element:
+        case Int() as element:
+            return node.type.zero_point, element.max
+        case Posit(width=width):
+            return 0, (1 << (width - 1)) - 1
+        case _:
+            return 0.0, math.inf
 
 
 def _weighted(
@@ -199,7 +226,7 @@ def _weighted(
         last = rest.pop(0)
         members.append(last.name)
         clamp = _clamp_range(last)
-        low, high = (min(max(limit, clamp[0]), clamp[1]) for limit in (low, high))
+        low, high = (int(min(max(limit, clamp[0]), clamp[1])) for limit in (low, high))
     weight: Int64 | None = None
     kind, window = LayerKind.SUM_POOL, None
     if isinstance(node.op, WindowOp):
@@ -227,6 +254,44 @@ def _weighted(
         weight=weight,
         rescale=rescale,
         loc=node.loc,
+    )
+
+
+def _real(base: Layer, node: Node, op: RealSum, rest: list[Node], graph: Graph) -> Layer:
+    """Join a sum of real numbers with the encoding that follows it."""
+    if isinstance(op, RealConv2d) and op.groups > 1:
+        raise PlanError(
+            f"{node.loc} {node.name}: a convolution in {op.groups} groups has an order of its own "
+            f"for each group; hardware in arith {op.arith} is made for one group, uint8 for all"
+        )
+    last = node
+    if rest and isinstance(rest[0].op, Encode):
+        last = rest.pop(0)
+    constants = {item.name: item for item in graph.constants}
+    operands = [constants[name] for name in node.inputs[1:]]
+    product = fixed_width(base.x.element)
+    if operands:
+        product += fixed_width(operands[0].type.element)
+    layer = replace(
+        base,
+        name=last.name,
+        value=last.name,
+        kind=LayerKind.SUM_POOL,
+        nodes=(node.name,) if last is node else (node.name, last.name),
+        y=last.type,
+        window=op if isinstance(op, WindowOp) else None,
+        rounding=rounding_of(node, last, [item.array for item in operands], product),
+        loc=node.loc,
+    )
+    if not operands:
+        return layer
+    array = operands[0].array
+    patterns = array.view(f"u{array.itemsize}") if array.dtype.kind == "f" else array
+    return replace(
+        layer,
+        kind=LayerKind.MATVEC,
+        weight=patterns.astype(np.int64).reshape(len(array), -1),
+        weight_element=operands[0].type.element,
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.ir.graph import Graph
-from pyahir.ir.ops import Conv2d
+from pyahir.ir.ops import Conv2d, RealConv2d
+from pyahir.ir.ops.posit import LANES
 from pyahir.ir.ops.window import WindowOp
 from pyahir.plan.folding import Folding
 from pyahir.plan.layers import Layer, LayerKind
@@ -70,6 +71,8 @@ class Sweep:
     @property
     def passes_through(self) -> bool:
         """Whether columns leave the line buffer in the order in which the windows need them."""
+        if self.whole:
+            return False
         dense = self.window.dilation[1] == 1 or self.window.kernel_size[1] == 1
         return dense and self.window.stride[1] >= self.window.span[1]
 
@@ -79,11 +82,16 @@ class Sweep:
         return (self.out_width - 1) * self.window.stride[1] + self.window.span[1]
 
     @property
+    def columns_sent(self) -> int:
+        """Columns of a row that the line buffer sends."""
+        return (self.out_width - 1) * self.advance + self.window.span[1]
+
+    @property
     def column_cycles(self) -> int:
         """Cycles a frame of the process that makes windows of columns."""
         if self.passes_through:
             return 0
-        columns = self.columns_used if self.whole else self.out_width * self.window.span[1]
+        columns = self.columns_sent if self.whole else self.out_width * self.window.span[1]
         return self.out_height * columns * self.words
 
 
@@ -118,6 +126,7 @@ class PlannedLayer:
         """
         layer, folding = self.layer, self.folding
         one_fold = layer.kind == LayerKind.MATVEC and folding.pe == layer.outputs
+        one_fold &= layer.rounding is None  # a NaR is one of a pixel; floats have an order
         return one_fold and layer.pixels > 1 and 1 < self.group <= MOST_PACKED
 
     @property
@@ -127,7 +136,12 @@ class PlannedLayer:
 
     @property
     def input_folds(self) -> int:
-        """Words of inputs after which the weights repeat: of a pixel, or of a packed group."""
+        """Words of inputs after which the weights repeat: of a pixel, or of a packed group.
+
+        Sums of floats go round in ``LANES`` parts: their words are filled up to a multiple.
+        """
+        if self.layer.floats:
+            return -(-self.layer.inputs // LANES) * LANES
         if self.packed:
             return self.layer.inputs * self.group // self.folding.simd
         return -(-self.layer.inputs // self.folding.simd)
@@ -173,14 +187,15 @@ class PlannedLayer:
         match self.layer.kind:
             case LayerKind.MATVEC:
                 serial = self.layer.pixels * (self.layer.outputs // self.requantizers)
+                serial *= LANES if self.layer.floats else 1  # parts of a sum
                 sums = self.frame_words * self.output_folds
                 return max(sums, serial, self.converter_cycles)
             case LayerKind.ELEMENTWISE:
                 return self.layer.x.size // self.lanes_in
             case _:
                 assert self.sweep is not None
-                columns = self.sweep.window.kernel_size[1] * self.sweep.words
-                return self.layer.pixels * columns
+                columns = 1 if self.sweep.whole else self.sweep.window.kernel_size[1]
+                return self.layer.pixels * columns * self.sweep.words
 
     @property
     def arriving_lanes(self) -> int:
@@ -237,6 +252,8 @@ def gear_cycles(elements: int, arriving: int, target: int) -> int:
 
 def planned_layer(layer: Layer, lanes: int, folding: Folding) -> PlannedLayer:
     """Place a layer behind a stream of ``lanes`` channels a word; what is open is the plainest."""
+    if layer.kind == LayerKind.MATVEC and layer.floats:
+        lanes = 1  # one element after the other is added
     out = lanes
     if layer.kind == LayerKind.MATVEC:
         out = folding.requantizers or folding.pe
@@ -260,15 +277,18 @@ def _sweep(layer: Layer, lanes: int, *, whole: bool) -> Sweep | None:
         out_height=out_height,
         out_width=out_width,
     )
+    if layer.kind == LayerKind.SUM_POOL and layer.rounding is not None:
+        return replace(sweep, whole=sweep.window.kernel_size[1] > 1)  # a tree adds them
     overlap = layer.window.stride[1] < layer.window.span[1]
     serves = layer.kind == LayerKind.MATVEC and overlap and not sweep.passes_through
+    serves &= not layer.floats
     return replace(sweep, whole=whole and serves)
 
 
 def _pointwise(window: WindowOp) -> bool:
     """Tell whether a convolution needs no window: 1x1, every pixel, no padding."""
     return (
-        isinstance(window, Conv2d)
+        isinstance(window, Conv2d | RealConv2d)
         and window.kernel_size == (1, 1)
         and window.stride == (1, 1)
         and not any(window.padding)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph
+from pyahir.ir.ops.posit import LANES
 from pyahir.plan.cost import memory_bits
 from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, divisors
 from pyahir.plan.layers import Layer, LayerKind, layers_of
@@ -150,6 +151,7 @@ class Planner:
             placed = planned_layer(layer, width, folding)
             if layer.kind == LayerKind.MATVEC and layer.window is None:
                 turned = gradual and placed.input_folds > 1 and placed.output_folds > 1
+                turned &= not layer.floats
                 placed = replace(placed, input_major=turned)
                 gradual = placed.output_folds > 1 and not turned
             else:
@@ -200,6 +202,8 @@ def _least_simd(
 ) -> int | None:
     """Find the least number of inputs at a time with which the limit is kept."""
     candidates = [fixed.simd] if fixed is not None else _simds(layer, start.pe, limit)
+    if layer.floats:
+        candidates = [1]
     for simd in candidates:
         folding = Folding(pe=start.pe, simd=simd, whole=start.whole)
         placed = planned_layer(layer, width, folding)
@@ -237,10 +241,9 @@ def _requantized(
     if fixed is not None and fixed.requantizers is not None:
         numbers = (fixed.requantizers,)
     for number in numbers:
-        if layer.pixels * (layer.outputs // number) <= limit:
-            chosen = Folding(
-                pe=folding.pe, simd=folding.simd, requantizers=number, whole=folding.whole
-            )
+        chosen = Folding(pe=folding.pe, simd=folding.simd, requantizers=number, whole=folding.whole)
+        parts = LANES if layer.floats else 1
+        if layer.pixels * (layer.outputs // number) * parts <= limit:
             yield _Choice(folding=chosen, multipliers=folding.multipliers, lanes_out=number)
 
 

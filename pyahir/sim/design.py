@@ -17,7 +17,16 @@ from pyahir.backends.aa.packing import pack_frames, unpack_frames
 from pyahir.data import check_images
 from pyahir.errors import DataError
 from pyahir.ir.eval import from_nchw, quantize, to_nchw
-from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
+from pyahir.ir.types import (
+    Affine,
+    Array,
+    Element,
+    Layout,
+    PowerOfTwo,
+    Quantization,
+    TensorType,
+    element_of,
+)
 
 __all__ = [
     "codes_of_words",
@@ -35,12 +44,25 @@ def stream_type(row: Mapping[str, Any]) -> TensorType:
     try:
         return TensorType(
             shape=(1, *row["shape"]),
-            element=Int(8, signed=False),
+            element=_element(row),
             layout=Layout(row["layout"]),
-            quantization=Affine(scale=row["scale"], zero_point=row["zero_point"]),
+            quantization=_quantization(row),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"the manifest has no valid stream ({error}): compile again") from None
+
+
+def _element(row: Mapping[str, Any]) -> Element:
+    found = element_of(row["element"])
+    if found is None:
+        raise ValueError(f"no element type {row['element']!r}")
+    return found
+
+
+def _quantization(row: Mapping[str, Any]) -> Quantization:
+    if row["exponent"] is not None:
+        return PowerOfTwo(exponent=row["exponent"])
+    return Affine(scale=row["scale"], zero_point=row["zero_point"])
 
 
 def frame_words(row: Mapping[str, Any]) -> int:
@@ -58,10 +80,13 @@ def _model_shape(kind: TensorType) -> tuple[int, ...]:
 
 
 def image_codes(manifest: Mapping[str, Any], images: Array, where: Path) -> Array:
-    """Give the codes of images (N, C, H, W): float32 is quantized, uint8 are codes already."""
+    """Give the codes of images (N, C, H, W): float32 is quantized, uint8 are codes already.
+
+    Where the input is stored as floats there are no codes, and uint8 are numbers.
+    """
     source = stream_type(manifest["input"])
     shape = _model_shape(source)
-    if images.dtype == np.uint8:
+    if images.dtype == np.uint8 and source.element.width == 8:
         check_images(images.astype(np.float32), shape, str(where))
         return from_nchw(images, source)
     fused = manifest["made_from"].get("rule") != "pt2e"
@@ -72,20 +97,22 @@ def output_codes(row: Mapping[str, Any], codes: Array, where: Path) -> Array:
     """Give codes (N, C, H, W) of a stream, as ``codes_of_words`` gave them, in its own layout."""
     kind = stream_type(row)
     shape = _model_shape(kind)
-    if codes.dtype != np.uint8 or codes.shape[1:] != shape:
+    accepted = np.dtype(unpack_frames([], 1, (1,), kind.element).dtype)
+    if codes.dtype != accepted or codes.shape[1:] != shape:
         raise DataError(
-            f"{where}: the array is {codes.dtype} of shape {codes.shape}; accepted: uint8 codes of "
-            f"shape {('N', *shape)}"
+            f"{where}: the array is {codes.dtype} of shape {codes.shape}; accepted: {accepted} "
+            f"codes of shape {('N', *shape)}"
         )
     return from_nchw(codes, kind)
 
 
 def words_of_codes(row: Mapping[str, Any], codes: Array) -> list[int]:
     """Pack codes in the hardware's layout (N, H, W, C) or (N, I) into words of a stream."""
-    return pack_frames(codes, int(row["lanes"]))
+    return pack_frames(codes, int(row["lanes"]), stream_type(row).element)
 
 
 def codes_of_words(row: Mapping[str, Any], words: Sequence[int]) -> Array:
     """Turn words of a stream into codes (N, C, H, W); words of an unfinished frame are left out."""
-    codes = unpack_frames(words, int(row["lanes"]), row["shape"])
-    return np.ascontiguousarray(to_nchw(codes, stream_type(row)))
+    kind = stream_type(row)
+    codes = unpack_frames(words, int(row["lanes"]), row["shape"], kind.element)
+    return np.ascontiguousarray(to_nchw(codes, kind))

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pyahir.backends.aa.files import DesignFiles, read_design
-from pyahir.backends.aa.packing import pack_frames, unpack_frames
+from pyahir.backends.aa.packing import unpack_frames
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array
-from pyahir.sim.design import frame_words
+from pyahir.sim.design import frame_words, stream_type, words_of_codes
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
 from pyahir.sim.testbench import UNDEFINED
 
@@ -133,12 +133,12 @@ class DesignEngine:
                     f"accepted: {output['value']}"
                 )
         source, pipe = manifest["input"], output["pipe"]
-        frames = pack_frames(codes, source["lanes"])
+        frames = words_of_codes(source, codes)
         inputs: dict[str, Any] = {source["pipe"]: frames}
         if self.files.items:
             inputs["weights_in"] = self.files.items
         words = frame_words(output)
-        wanted = None if golden is None else {pipe: pack_frames(golden, output["lanes"])}
+        wanted = None if golden is None else {pipe: words_of_codes(output, golden)}
         patience = 20_000 + 20 * int(manifest["totals"]["cycles_per_frame"])
         self.result = simulate(inputs, {pipe: words * len(codes)}, wanted, patience)
         self.cycles = FrameCycles(
@@ -148,7 +148,8 @@ class DesignEngine:
         stream = self.result.outputs[pipe]
         if UNDEFINED in stream:
             raise SimulationError(f"simulation: {self.result.mismatches[pipe]}")
-        return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"])}
+        element = stream_type(output).element
+        return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"], element)}
 
 
 class GhdlEngine(DesignEngine):

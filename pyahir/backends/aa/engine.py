@@ -16,7 +16,7 @@ from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
-from pyahir.ir.types import Array
+from pyahir.ir.types import Array, Element, element_of
 
 __all__ = ["AaEngine"]
 
@@ -55,7 +55,9 @@ class AaEngine:
         wanted = [item for item in self.layers if keep is None or item["value"] in keep]
         wanted = wanted if output in wanted else [*wanted, output]
         taps = [item["pipe"] for item in wanted if item is not output]
-        inputs: dict[str, Any] = {source["pipe"]: pack_frames(codes, source["lanes"])}
+        inputs: dict[str, Any] = {
+            source["pipe"]: pack_frames(codes, source["lanes"], _element(source))
+        }
         if not self.loaded and self.files.items:
             inputs["weights_in"] = self.files.items
         self.loaded = True
@@ -74,9 +76,15 @@ class AaEngine:
                 stream += part.get(pipe, [])
             self.ahead[pipe] = stream[counts[pipe] :]
             found[item["value"]] = unpack_frames(
-                stream[: counts[pipe]], item["lanes"], item["shape"]
+                stream[: counts[pipe]], item["lanes"], item["shape"], _element(item)
             )
         return found
+
+
+def _element(row: dict[str, Any]) -> Element:
+    element = element_of(row["element"])
+    assert element is not None, f"the manifest has an element type {row['element']!r}"
+    return element
 
 
 def _words(layer: dict[str, Any]) -> int:

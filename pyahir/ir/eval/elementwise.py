@@ -43,4 +43,5 @@ def clamp(op: Clamp, context: Context) -> Kernel:
         return lambda x: np.where(x == LEAST, x, np.minimum(np.maximum(x, least), most))
     zero = kind.zero_point
     low, high = np.float32(op.minimum - zero), np.float32(op.maximum - zero)
-    return lambda x: np.minimum(np.maximum(x, low), high)
+    zero = np.float32(0)  # -0 becomes +0
+    return lambda x: np.minimum(np.maximum(x, low), high) + zero

@@ -48,7 +48,15 @@ def _along(
 def max_pool2d(op: MaxPool2d, context: Context) -> Kernel:
     buffers, size = Buffers(), context.node.type.spatial
     fill = -128.0 if isinstance(context.operands[0].element, Posit) else -np.inf  # or NaR's code
-    return lambda x: _reduce(op, x, np.maximum, fill, buffers, size)
+    if isinstance(context.operands[0].element, Posit):
+        return lambda x: _reduce(op, x, np.maximum, fill, buffers, size)
+
+    def largest(x: Plane) -> Plane:
+        found = _reduce(op, x, np.maximum, fill, buffers, size)
+        found += np.float32(0)  # -0 becomes +0: which of them NumPy takes depends on the machine
+        return found
+
+    return largest
 
 
 @evaluates(SumPool2d)

@@ -64,8 +64,8 @@ class Clamp(Op):
     """``min(max(x, minimum), maximum)``: ReLU6 and hard tanh.
 
     On quantized integers the limits are codes (they include the zero point), on posits codes as
-    signed integers, which compare as the numbers do; NaR stays. On floats NaN stays, and binary16
-    has limits that it can represent.
+    signed integers, which compare as the numbers do; NaR stays. On floats NaN stays, a zero is
+    +0, and binary16 has limits that it can represent.
     """
 
     minimum: float

@@ -17,7 +17,7 @@ class MaxPool2d(WindowOp):
     """The largest element of each window; padding never wins. Source: torch max_pool2d.
 
     Posit codes compare as signed integers, so NaR is less than every number; among floats a NaN
-    wins.
+    wins, and a zero is +0.
     """
 
     def infer(self, operands: Sequence[TensorType]) -> TensorType:

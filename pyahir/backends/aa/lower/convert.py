@@ -36,7 +36,7 @@ def converted(
 
 def _split(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str) -> Stream:
     """One word in, several out, lowest elements first."""
-    out = emitter.stream(f"sp_{layer}", target, depth)
+    out = emitter.stream(f"sp_{layer}", target, depth, x.width)
     loop = Loop()
     loop.counter("k", x.lanes // target)
     loop.let("first", equal("k", 0))
@@ -51,7 +51,7 @@ def _split(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, not
 
 def _join(emitter: Emitter, layer: str, x: Stream, target: int, depth: int, note: str) -> Stream:
     """Several words in, one out."""
-    out = emitter.stream(f"jn_{layer}", target, depth)
+    out = emitter.stream(f"jn_{layer}", target, depth, x.width)
     loop = Loop()
     loop.counter("k", target // x.lanes)
     loop.set("w", name(x.pipe))
@@ -95,7 +95,7 @@ def _gear(
     result is sent as soon as there are enough, or at the end of the group. ``plan.gear_cycles``
     counts the same iterations.
     """
-    out = emitter.stream(f"gr_{layer}", target, depth)
+    out = emitter.stream(f"gr_{layer}", target, depth, x.width)
     loop = Loop()
     arriving, leaving = x.bits, target * x.width
     reads, capacity = elements // x.lanes, x.lanes + target

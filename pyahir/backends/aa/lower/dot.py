@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
 from pyahir.backends.aa.build import assign, lane, name, op, operator, resize_signed, uint, volatile
 from pyahir.backends.aa.types import Int
 
-__all__ = ["dot"]
+__all__ = ["Operands", "dot"]
 
 TREE = 4  # terms that are added in one stage
-PRODUCT_WIDTH = 16  # 8-bit unsigned by 8-bit signed
 
 
-def dot(module: str, simd: int, prefixes: Sequence[int], width: int, note: str) -> ast.Module:
-    """Sum ``simd`` products of a signed weight and an unsigned code: (w, x) -> t, u_0, u_1, ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operands:
+    """Bits of a signed weight and of an input, signed or not, and of the sums of products."""
+
+    weight: int
+    x: int
+    signed: bool
+    total: int
+
+
+def dot(
+    module: str, simd: int, prefixes: Sequence[int], operands: Operands, note: str
+) -> ast.Module:
+    """Sum ``simd`` products of a weight and an input: (w, x) -> t, u_0, u_1, ...
 
     ``u_i`` is the sum of the first ``prefixes[i]`` products.
     """
+    product, width = operands.weight + operands.x, max(operands.total, operands.weight + operands.x)
     body: list[ast.Statement] = []
     terms: list[str] = []
     for s in range(simd):
-        weight = resize_signed(ast.BitCast(Int(8), lane("w", s, 8)), PRODUCT_WIDTH)
-        code = ast.BitCast(Int(PRODUCT_WIDTH), lane("x", s, 8))
-        body.append(assign(f"p_{s}", op(BinaryOp.MUL, weight, code)))
+        weight = ast.BitCast(Int(operands.weight), lane("w", s, operands.weight))
+        code: Expr = lane("x", s, operands.x)
+        if operands.signed:
+            code = resize_signed(ast.BitCast(Int(operands.x), code), product)
+        else:
+            code = ast.BitCast(Int(product), code)
+        body.append(assign(f"p_{s}", op(BinaryOp.MUL, resize_signed(weight, product), code)))
         body.append(volatile(f"v_{s}", resize_signed(name(f"p_{s}"), width)))
         terms.append(f"v_{s}")
     body += _tree("t", "s", terms)
@@ -33,9 +50,9 @@ def dot(module: str, simd: int, prefixes: Sequence[int], width: int, note: str) 
     for number, count in enumerate(prefixes):
         body += _tree(f"u_{number}", f"s{number}", terms[:count])
         outputs.append(f"u_{number}")
-    operands = [("w", uint(8 * simd)), ("x", uint(8 * simd))]
+    given = [("w", uint(operands.weight * simd)), ("x", uint(operands.x * simd))]
     results = [(output, Int(width)) for output in outputs]
-    return operator(module, operands, results, body, f"dot product of {note}")
+    return operator(module, given, results, body, f"dot product of {note}")
 
 
 def _tree(target: str, stem: str, terms: list[str]) -> list[ast.Statement]:

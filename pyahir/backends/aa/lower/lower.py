@@ -11,16 +11,19 @@ from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.lower.convert import converted
+from pyahir.backends.aa.lower.floats import float_matvec
 from pyahir.backends.aa.lower.loader import Memory, loader
 from pyahir.backends.aa.lower.matvec import matvec
+from pyahir.backends.aa.lower.mean import mean
+from pyahir.backends.aa.lower.order import least
 from pyahir.backends.aa.lower.pool import elementwise, pool
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.window import Border, windows
 from pyahir.backends.aa.natural_types import scalar_width
 from pyahir.backends.aa.types import UInt
+from pyahir.plan.finish import finish
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
-from pyahir.plan.rescale import rescale_format
 from pyahir.plan.rooms import line_buffer_rooms
 
 __all__ = ["Design", "Tap", "lower"]
@@ -65,13 +68,17 @@ class Design:
         return self.taps[-1]
 
 
-def lower(plan: Plan) -> Design:
-    """Emit every layer; deterministic, a function of the plan alone."""
-    emitter = Emitter()
+def lower(plan: Plan, *, native: bool = False) -> Design:
+    """Emit every layer; deterministic, a function of the plan alone.
+
+    ``native``: floats are added and multiplied by AHIR's own operators.
+    """
+    emitter = Emitter(native=native)
     source = plan.graph.inputs[0]
     emitter.layer = source.name
+    width = source.type.element.width
     stream = emitter.stream(
-        f"{source.name}_in", plan.input_lanes, 2, comment=f"input {source.name}"
+        f"{source.name}_in", plan.input_lanes, 2, width, comment=f"input {source.name}"
     )
     first = Tap(layer=source.name, value=source.name, pipe=stream.pipe, lanes=stream.lanes)
     taps: list[Tap] = []
@@ -144,6 +151,9 @@ def _layer(
     """Add a layer; ``rooms`` is that behind its line buffer, and that for its results."""
     layer, (columns, room) = planned.layer, rooms
     note = f"{planned.name} {layer.loc}".strip()
+    width = layer.y.element.width
+    if planned.sweep is not None and x.lanes != planned.lanes_in:
+        x = converted(emitter, f"{planned.name}_in", x, planned.lanes_in, x.lanes, LEAST, note)
     if planned.sweep is not None:
         depth = _next_inputs(planned)
         border = Border(fill=_fill(planned), room=columns, depth=depth)
@@ -153,28 +163,30 @@ def _layer(
             depth = max(LEAST, planned.input_folds)
             elements = layer.inputs * (layer.pixels if planned.packed else 1)
             x = converted(emitter, planned.name, x, planned.folding.simd, elements, depth, note)
-            out = emitter.stream(target, planned.lanes_out, room, comment=note)
-            matvec(emitter, planned, x, out, note)
+            out = emitter.stream(target, planned.lanes_out, room, width, comment=note)
+            (float_matvec if layer.floats else matvec)(emitter, planned, x, out, note)
         case LayerKind.ELEMENTWISE:
-            out = emitter.stream(target, x.lanes, room, comment=note)
+            out = emitter.stream(target, x.lanes, room, width, comment=note)
             elementwise(emitter, planned, x, out, note)
         case _:
-            out = emitter.stream(target, planned.lanes_out, room, comment=note)
-            pool(emitter, planned, x, out, note)
+            out = emitter.stream(target, planned.lanes_out, room, width, comment=note)
+            (pool if layer.rounding is None else mean)(emitter, planned, x, out, note)
     return out
 
 
 def _fill(planned: PlannedLayer) -> int:
-    """Give the code that stands in padded places: the zero point, or 0 under a maximum."""
-    return 0 if planned.layer.kind == LayerKind.MAX_POOL else planned.layer.x.zero_point
+    """Give the code that stands in padded places: the zero point; under a maximum the least."""
+    layer = planned.layer
+    return least(layer.x.element) if layer.kind == LayerKind.MAX_POOL else layer.x.zero_point
 
 
 def _memories(planned: PlannedLayer) -> list[Memory]:
     layer = planned.layer
-    if layer.rescale is None:
+    if layer.rescale is None and layer.rounding is None:
         return []
-    bits = rescale_format(layer.rescale).bits
-    tag = planned.name
+    bits, tag = finish(layer).bits, planned.name
+    if not bits:
+        return []
     if layer.kind == LayerKind.SUM_POOL:
         assert planned.sweep is not None
         return [
@@ -187,7 +199,12 @@ def _memories(planned: PlannedLayer) -> list[Memory]:
         ]
     folds = planned.input_folds * planned.output_folds
     return [
-        Memory(name=f"w_{tag}", layer=tag, words=folds, width=planned.multipliers * 8),
+        Memory(
+            name=f"w_{tag}",
+            layer=tag,
+            words=folds,
+            width=planned.multipliers * layer.weight_element.width,
+        ),
         Memory(
             name=f"q_{tag}",
             layer=tag,

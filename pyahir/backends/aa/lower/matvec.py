@@ -3,6 +3,9 @@
 The products of one output channel are an operator (``dot``), and so is the requantizer, so that
 the text grows with ``pe + simd`` and not with their product. Where there are fewer requantizers
 than sums, a process of its own takes the sums one after the other.
+
+The sums of a quire are the same: posits are decoded to integers in front of the products, and the
+requantizer rounds to a posit. A NaR makes every sum of its pixel the least integer.
 """
 
 from __future__ import annotations
@@ -24,13 +27,16 @@ from pyahir.backends.aa.build import (
     not_,
     op,
 )
-from pyahir.backends.aa.lower.dot import dot
+from pyahir.backends.aa.lower.decode import decoded
+from pyahir.backends.aa.lower.dot import Operands, dot
+from pyahir.backends.aa.lower.finish import finish_operator
 from pyahir.backends.aa.lower.process import Emitter, Stream
-from pyahir.backends.aa.lower.rescale import rescale_operator
 from pyahir.backends.aa.lower.ring import SHORT, Ring, repeated
 from pyahir.backends.aa.types import Int, UInt
+from pyahir.ir.types import Posit
+from pyahir.plan.finish import Finish, finish
 from pyahir.plan.plan import PlannedLayer
-from pyahir.plan.rescale import RescaleFormat, rescale_format
+from pyahir.plan.rounding import fixed_width
 
 __all__ = ["matvec"]
 
@@ -50,9 +56,7 @@ class _Ends:
 def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: str) -> None:
     """Add the process, its operators and its memories; its words wait for ``go``."""
     layer, folding = planned.layer, planned.folding
-    assert layer.rescale is not None
-    form = rescale_format(layer.rescale)
-    tag = planned.name
+    form, tag = finish(layer), planned.name
     folds, outer = planned.input_folds, planned.output_folds
     serial = planned.requantizers < folding.pe
     loop = Loop()
@@ -64,9 +68,11 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
         nf = loop.counter("nf", outer)
     ends = _packed_ends(loop, planned) if planned.packed else _ends(loop, sf)
     prefixes = tuple(split for _, split in ends.splits)
-    emitter.operator(dot(f"dot_{tag}", folding.simd, prefixes, form.acc, note))
-    emitter.operator(rescale_operator(f"rq_{tag}", layer.rescale, form, note))
-    weights = emitter.storage(f"w_{tag}", folds * outer, folding.multipliers * 8)
+    operands = _operands(planned, form)
+    emitter.operator(dot(f"dot_{tag}", folding.simd, prefixes, operands, note))
+    emitter.operator(finish_operator(f"rq_{tag}", layer, note))
+    width = folding.multipliers * layer.weight_element.width
+    weights = emitter.storage(f"w_{tag}", folds * outer, width)
     table = emitter.storage(
         f"q_{tag}", layer.outputs // planned.requantizers, planned.requantizers * form.bits
     )
@@ -74,10 +80,15 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     address = _address(loop, folds * outer, sf, nf)
     word = _input(emitter, loop, planned, x, sf, nf)
     loop.set("w", ast.Index(name(weights), (address,)))
+    bad: str | None = None
+    if layer.rounding is not None:
+        word, bad = _decoded(emitter, loop, planned, word, ends)
     if planned.input_major:
-        sums = _circulating(emitter, loop, planned, form, word)
+        sums = _circulating(emitter, loop, planned, operands, word)
     else:
-        sums = [_sum(loop, tag, p, folding.simd, form, word, ends) for p in range(folding.pe)]
+        sums = [_sum(loop, planned, p, operands, word, ends) for p in range(folding.pe)]
+    if bad is not None:
+        sums = [_or_nar(loop, p, total, bad, form.acc) for p, total in enumerate(sums)]
     if serial:
         depth = 4 + (outer if planned.input_major else 0)  # these come all at once
         acc = emitter.stream(f"ac_{tag}", folding.pe, depth, form.acc, comment=f"sums of {note}")
@@ -94,6 +105,40 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     if serial:
         first.append(assign(f"gq_{tag}", name("go")))
     emitter.process(f"mv_{tag}", loop, comment=note, first=first)
+
+
+def _operands(planned: PlannedLayer, form: Finish) -> Operands:
+    layer = planned.layer
+    return Operands(
+        weight=fixed_width(layer.weight_element),
+        x=fixed_width(layer.x.element),
+        signed=layer.rounding is not None,
+        total=form.acc,
+    )
+
+
+def _decoded(
+    emitter: Emitter, loop: Loop, planned: PlannedLayer, word: str, ends: _Ends
+) -> tuple[str, str]:
+    """Turn posits into integers; give the word of them, and a flag: a NaR so far in this pixel."""
+    layer, simd = planned.layer, planned.folding.simd
+    inputs, flags = decoded(emitter, loop, "x", word, layer.x.element, simd)
+    if isinstance(layer.weight_element, Posit):
+        decoded(emitter, loop, "w", "w", layer.weight_element, planned.multipliers)
+    value = name(flags[0])
+    for flag in flags[1:]:
+        value = op(BinaryOp.OR, value, name(flag))
+    loop.let("bad", value)
+    if ends.start is None:
+        return inputs, "bad"
+    before = ast.Mux(name(ends.start), ast.Zero(1), name("nar"))
+    return inputs, loop.set("nar", op(BinaryOp.OR, before, name("bad")))
+
+
+def _or_nar(loop: Loop, p: int, total: str, bad: str, width: int) -> str:
+    """Give the least integer instead of a sum that had a NaR."""
+    least = ast.BitCast(Int(width), op(BinaryOp.CONCAT, ast.One(1), ast.Zero(width - 1)))
+    return loop.let(f"ar_{p}", ast.Mux(name(bad), least, name(total)))
 
 
 def _or_zero(counter: str | None) -> Expr:
@@ -171,17 +216,24 @@ def _input(
     return repeated(emitter, loop, ring, ("first_fold", "xn"), "keep")
 
 
+def _weights(planned: PlannedLayer, p: int, operands: Operands) -> Expr:
+    """Give the weights of output channel ``p``, as the products take them."""
+    simd, stored = planned.folding.simd, planned.layer.weight_element
+    source = "wd" if isinstance(stored, Posit) else "w"
+    return lanes(source, p * simd, simd, operands.weight)
+
+
 def _sum(
-    loop: Loop, tag: str, p: int, simd: int, form: RescaleFormat, word: str, ends: _Ends
+    loop: Loop, planned: PlannedLayer, p: int, operands: Operands, word: str, ends: _Ends
 ) -> str:
     """Add the sum of one output channel: dot product and accumulator."""
-    acc = Int(form.acc)
+    acc = Int(operands.total)
     total = f"t_{p}"
     parts = [name(f"u_{number}_{p}") for number in range(len(ends.splits))]
     loop.body.append(
         ast.Call(
-            module=f"dot_{tag}",
-            arguments=(lanes("w", p * simd, simd, 8), name(word)),
+            module=f"dot_{planned.name}",
+            arguments=(_weights(planned, p, operands), name(word)),
             results=(name(total), *parts),
         )
     )
@@ -203,42 +255,42 @@ def _sum(
 
 
 def _circulating(
-    emitter: Emitter, loop: Loop, planned: PlannedLayer, form: RescaleFormat, word: str
+    emitter: Emitter, loop: Loop, planned: PlannedLayer, operands: Operands, word: str
 ) -> list[str]:
     """Add the sums of all outputs, which go round: each comes back for the next word of inputs."""
-    tag, pe, simd = planned.name, planned.folding.pe, planned.folding.simd
-    acc, distance = Int(form.acc), planned.output_folds
+    tag, pe, width = planned.name, planned.folding.pe, operands.total
+    acc, distance = Int(width), planned.output_folds
     older = "h"
     place = (distance - 1) * pe
     if distance > SHORT:
-        ring = emitter.stream(f"ar_{tag}", pe, distance + 4, form.acc)
+        ring = emitter.stream(f"ar_{tag}", pe, distance + 4, width)
         loop.let("again", not_("sf_first"))
         loop.let("keep", not_("sf_last"))
         loop.when("again", "b", name(ring.pipe))
         older, place = "b", 0
     parts: list[Expr] = []
     for p in range(pe):
-        weights = lanes("w", p * simd, simd, 8)
+        weights = _weights(planned, p, operands)
         call = ast.Call(
             module=f"dot_{tag}", arguments=(weights, name(word)), results=(name(f"t_{p}"),)
         )
         loop.body.append(call)
-        before = ast.BitCast(acc, lane(older, place + p, form.acc))
+        before = ast.BitCast(acc, lane(older, place + p, width))
         start = ast.Mux(name("sf_first"), constant(0, acc), before)
         total = op(BinaryOp.ADD, start, name(f"t_{p}"))
-        parts.append(ast.BitCast(UInt(form.acc), total))
+        parts.append(ast.BitCast(UInt(width), total))
     if distance > SHORT:
         loop.set("h", concat(parts))
         loop.when("keep", f"ar_{tag}", name("h"))
     else:
-        kept = [lanes("h", 0, place, form.acc)] if place else []
+        kept = [lanes("h", 0, place, width)] if place else []
         loop.set("h", concat([*parts, *kept]))
     for p in range(pe):
-        loop.let(f"acc_{p}", ast.BitCast(acc, lane("h", p, form.acc)))
+        loop.let(f"acc_{p}", ast.BitCast(acc, lane("h", p, width)))
     return [f"acc_{p}" for p in range(pe)]
 
 
-def _code(loop: Loop, tag: str, p: int, total: str, form: RescaleFormat) -> Expr:
+def _code(loop: Loop, tag: str, p: int, total: str, form: Finish) -> Expr:
     """Requantize the sum of one output channel."""
     loop.body.append(
         ast.Call(
@@ -255,7 +307,7 @@ def _requantize(
     planned: PlannedLayer,
     x: Stream,
     out: Stream,
-    form: RescaleFormat,
+    form: Finish,
     note: str,
 ) -> None:
     """Take the sums of a word from the lowest on, as many at a time as there are requantizers."""

@@ -1,4 +1,7 @@
-"""Pooling and elementwise processes: reduce the columns of each window, or clamp each word."""
+"""Pooling and elementwise processes: reduce the columns of each window, or clamp each word.
+
+How elements compare is in ``order``; means of real numbers are in ``mean``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pyahir.backends.aa.build import (
     Loop,
     assign,
     concat,
-    constant,
     equal,
     lane,
     lanes,
@@ -18,6 +20,7 @@ from pyahir.backends.aa.build import (
     op,
     uint,
 )
+from pyahir.backends.aa.lower.order import Order
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.rescale import rescale_operator
 from pyahir.backends.aa.lower.ring import SHORT
@@ -31,10 +34,6 @@ __all__ = ["elementwise", "pool"]
 Combine = Callable[[Expr, Expr], Expr]
 
 
-def _larger(a: Expr, b: Expr) -> Expr:
-    return ast.Mux(op(BinaryOp.GREATER, a, b), a, b)
-
-
 def _plus(a: Expr, b: Expr) -> Expr:
     return op(BinaryOp.ADD, a, b)
 
@@ -44,23 +43,27 @@ def pool(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: 
     assert planned.sweep is not None
     summed = planned.layer.kind == LayerKind.SUM_POOL
     rescale = planned.layer.rescale
-    width, combine = 8, _larger
+    loop = Loop()
+    order = Order(loop, planned.layer.x.element)
+    width, combine = x.width, order.larger
     if summed:
         assert rescale is not None
         width, combine = rescale_format(rescale).acc, _plus
-    loop = Loop()
     count = planned.lanes_out
     steps = planned.sweep.window.kernel_size[1]
     g = loop.counter("g", planned.sweep.words)
     k = loop.counter("k", steps)
     loop.set("x", name(x.pipe))
-    column = _rows(loop, planned.sweep, count, width, combine)
+    column = _rows(loop, planned.sweep, x, width, combine)
     if k is None:
         result = column
     else:
         result = _across(emitter, loop, planned, column, width, combine, g is not None)
     if summed:
         result = _requantized(emitter, loop, planned, result, width, g, note)
+    elif order.floats:
+        parts = [order.plus_zero(lane(result, index, width)) for index in range(count)]
+        result = loop.let("codes", concat(parts))
     loop.let("yw", name(result))
     loop.when("k_last" if k is not None else None, out.pipe, name("yw"))
     first: list[ast.Statement] = []
@@ -69,13 +72,13 @@ def pool(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: 
     emitter.process(f"pl_{planned.name}", loop, comment=note, first=first)
 
 
-def _rows(loop: Loop, sweep: Sweep, count: int, width: int, combine: Combine) -> str:
+def _rows(loop: Loop, sweep: Sweep, x: Stream, width: int, combine: Combine) -> str:
     """Combine the rows of a column, lane by lane, one row a stage."""
-    kernel = sweep.window.kernel_size[0]
+    kernel, count = sweep.window.kernel_size[0], sweep.lanes
 
     def element(row: int, index: int) -> Expr:
-        part = lane("x", row * count + index, 8)
-        return part if width == 8 else ast.BitCast(uint(width), part)
+        part = lane("x", row * count + index, x.width)
+        return part if width == x.width else ast.BitCast(uint(width), part)
 
     current = loop.let("h_0", concat([element(0, index) for index in range(count)]))
     for row in range(1, kernel):
@@ -156,23 +159,13 @@ def _requantized(
 
 
 def elementwise(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: str) -> None:
-    """Clamp every code."""
+    """Clamp every element."""
     clamp = planned.layer.clamp
     assert clamp is not None
     loop = Loop()
     loop.set("x", name(x.pipe))
-
-    def clamped(index: int) -> Expr:
-        part = lane("x", index, 8)
-        value: Expr = part
-        if clamp[1] < 255:
-            above = op(BinaryOp.GREATER, part, ast.Literal(clamp[1]))
-            value = ast.Mux(above, constant(clamp[1], uint(8)), value)
-        if clamp[0] > 0:
-            below = op(BinaryOp.LESS, part, ast.Literal(clamp[0]))
-            value = ast.Mux(below, constant(clamp[0], uint(8)), value)
-        return value
-
-    loop.set("y", concat([clamped(index) for index in range(x.lanes)]))
+    order = Order(loop, planned.layer.x.element)
+    parts = [order.clamped(lane("x", index, x.width), clamp) for index in range(x.lanes)]
+    loop.set("y", concat(parts))
     loop.set(out.pipe, name("y"))
     emitter.process(f"ew_{planned.name}", loop, comment=note)

@@ -10,6 +10,7 @@ from pyahir.backends.aa.balance import Environment, balance, operator_latency
 from pyahir.backends.aa.build import Loop, daemon, pipe
 from pyahir.backends.aa.types import Array, UInt
 from pyahir.errors import PlanError
+from pyahir.kernels import load
 
 __all__ = ["Emitter", "Stream"]
 
@@ -36,6 +37,7 @@ class Emitter:
     items: list[ast.Item] = field(default_factory=list[ast.Item])
     names: set[str] = field(default_factory=set[str])
     latencies: dict[str, int] = field(default_factory=dict[str, int])
+    native: bool = False  # floats by AHIR's own operators
 
     def claim(self, name: str) -> str:
         """Take a name of the global scope."""
@@ -71,6 +73,12 @@ class Emitter:
         self.claim(module.name)
         self.latencies[module.name] = operator_latency(module)
         return module.name
+
+    def kernel(self, name: str) -> str:
+        """Add a kernel of the library, once however many layers call it."""
+        if name not in self.latencies:
+            self.operator(load(name))
+        return name
 
     def process(
         self, name: str, loop: Loop, *, comment: str, first: Sequence[ast.Statement] = ()

@@ -28,12 +28,18 @@ class Ring:
 
 
 def repeated(
-    emitter: Emitter, loop: Loop, ring: Ring, source: tuple[str, str], keep: str = ""
+    emitter: Emitter,
+    loop: Loop,
+    ring: Ring,
+    source: tuple[str, str],
+    keep: str = "",
+    again: str = "",
 ) -> str:
     """Give the value of ``source`` (flag, value) where the flag is 1, else that of the ring.
 
     The value comes back ``distance`` iterations later. A long ring takes only what ``keep`` flags:
-    exactly the words that will be asked for.
+    exactly the words that will be asked for, which is wherever ``source`` has none, or where
+    ``again`` says so.
     """
     fresh, value = source
     count = ring.lanes
@@ -45,8 +51,8 @@ def repeated(
         loop.set("h", concat(parts))
         return loop.let("v", lanes("h", 0, count, ring.width))
     stream = emitter.stream(ring.pipe, count, ring.distance + 4, ring.width)
-    loop.let("again", not_(fresh))
-    loop.when("again", "b", name(stream.pipe))
+    again = again or loop.let("again", not_(fresh))
+    loop.when(again, "b", name(stream.pipe))
     loop.let("v", ast.Mux(name(fresh), name(value), name("b")))
     loop.when(keep, stream.pipe, name("v"))
     return "v"

@@ -59,7 +59,7 @@ def _line_buffer(
     kernel, dilation = sweep.window.kernel_size[0], sweep.window.dilation[0]
     row_words = sweep.padded_width * sweep.words
     fill, depth = ends
-    out = emitter.stream(f"col_{layer}", kernel * x.lanes, depth)
+    out = emitter.stream(f"col_{layer}", kernel * x.lanes, depth, x.width)
     loop = Loop()
     c = loop.counter("c", row_words)
     r = loop.counter("r", sweep.padded_height)
@@ -192,7 +192,7 @@ def _columns(
     span, dilation = sweep.window.span[1], sweep.window.dilation[1]
     fresh_words, words = sweep.advance * sweep.words, sweep.words
     shared = (span - sweep.advance) * words
-    out = emitter.stream(f"win_{layer}", x.lanes, depth)
+    out = emitter.stream(f"win_{layer}", x.lanes, depth, x.width)
     loop = Loop()
     hit: str | None = None
     if dilation == 1:
@@ -239,13 +239,13 @@ def _whole(emitter: Emitter, layer: str, sweep: Sweep, x: Stream, depth: int, no
 
     Word by word of the pixels: the columns of the other words lie between two taps.
     """
-    span, stride = sweep.window.span[1], sweep.window.stride[1]
+    span, stride = sweep.window.span[1], sweep.advance
     kernel, dilation = sweep.window.kernel_size[1], sweep.window.dilation[1]
     words = sweep.words
-    out = emitter.stream(f"win_{layer}", sweep.window_lanes, depth)
+    out = emitter.stream(f"win_{layer}", sweep.window_lanes, depth, x.width)
     loop = Loop()
     w = loop.counter("w", words)
-    c = loop.counter("c", sweep.columns_used)
+    c = loop.counter("c", sweep.columns_sent)
     loop.set("v", name(x.pipe))
     older = (span - 1) * words
     loop.set("h", concat([name("v"), lanes("h", 0, older * x.lanes, x.width)]))
