@@ -38,7 +38,7 @@ define apt_install
 	rm -f "$$log"
 endef
 
-.PHONY: setup python ghdl demo test test-slow lint format check bench clean
+.PHONY: setup python ghdl verilator demo test test-slow lint format check bench clean
 
 setup: $(STAMP)
 
@@ -76,6 +76,17 @@ ghdl:
 	fi; \
 	$(call apt_install,ghdl,please install GHDL (Debian package ghdl) or set PYAHIR_GHDL to its path); \
 	ghdl --version | sed -n 1p
+
+# Optional: without it the tests marked verilator skip, but not in CI.
+verilator:
+	@if "$${PYAHIR_VERILATOR:-verilator}" --version >/dev/null 2>&1 && \
+	   command -v "$${CXX:-g++}" >/dev/null; then exit 0; fi; \
+	if [ -n "$${PYAHIR_VERILATOR:-}" ]; then \
+	  echo "pyahir: PYAHIR_VERILATOR=$$PYAHIR_VERILATOR cannot be run, or there is no $${CXX:-g++}" >&2; \
+	  exit 1; \
+	fi; \
+	$(call apt_install,verilator g++,please install Verilator and g++ (Debian packages verilator and g++) or set PYAHIR_VERILATOR to its path); \
+	verilator --version
 
 demo: setup ghdl
 	$(BIN)/python examples/lenet/train.py -o $(DEMO)

@@ -105,7 +105,11 @@ def _summary(compiled: Compiled, files: list[str]) -> dict[str, Any]:
 
 @cli.command("run")
 @click.argument("model", type=PATH)
-@click.option("--engine", type=click.Choice(["torch", "ir", "aa", "ghdl", "ahir"]), required=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["torch", "ir", "aa", "ghdl", "ahir", "verilator"]),
+    required=True,
+)
 @click.option("--input", "images_path", type=PATH, required=True, help="Images, .npy or .npz.")
 @click.option("-o", "--output", type=PATH, required=True, help="The .npy file to write.")
 @click.option("--codes", is_flag=True, help="Write integer codes instead of real numbers.")
@@ -130,7 +134,10 @@ def run_command(
 @cli.command("verify")
 @click.argument("model", type=PATH)
 @click.option(
-    "--engines", default="torch,ir,aa", show_default=True, help="Of torch, ir, aa, ghdl, ahir."
+    "--engines",
+    default="torch,ir,aa",
+    show_default=True,
+    help="Of torch, ir, aa, ghdl, ahir, verilator.",
 )
 @click.option("--input", "images_path", type=PATH, help="Images; default: seeded random ones.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")

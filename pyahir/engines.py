@@ -25,6 +25,7 @@ from pyahir.sim.ahir import AhirEngine
 from pyahir.sim.design import stream_type
 from pyahir.sim.engine import FrameCycles, GhdlEngine
 from pyahir.sim.run import Stalls
+from pyahir.sim.verilator import VerilatorEngine
 
 if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
@@ -43,8 +44,8 @@ __all__ = [
     "run_torch",
 ]
 
-ENGINES = ("torch", "ir", "aa", "ghdl", "ahir")
-SIMULATORS = {"ghdl": GhdlEngine, "ahir": AhirEngine}
+ENGINES = ("torch", "ir", "aa", "ghdl", "ahir", "verilator")
+SIMULATORS = {"ghdl": GhdlEngine, "ahir": AhirEngine, "verilator": VerilatorEngine}
 PASSED = (Recode, MultiThreshold, MaxPool2d, Flatten)  # a few-bit integer, and no sum
 Values = dict[str, Array]  # codes in the model's order: (N, C, H, W) or (N, I)
 
@@ -181,8 +182,9 @@ def run_simulator(
 ) -> tuple[Values, Timing]:
     """Simulate the written design as VHDL; give the last layer's codes and the clock cycles.
 
-    ``simulator`` says whose VHDL: ``ghdl`` ours, ``ahir`` that of the AHIR-V2 tools. Frames begin
-    when the weights have been loaded, so that the first one shows the latency of a frame alone.
+    ``simulator`` says whose VHDL: ``ghdl`` and ``verilator`` simulate ours, ``ahir`` that of the
+    AHIR-V2 tools. Frames begin when the weights have been loaded, so that the first one shows the
+    latency of a frame alone.
     """
     engine = SIMULATORS[simulator].open(path)
     output = engine.layers[-1]

@@ -1,4 +1,4 @@
-"""GHDL: without it the tests marked ``ghdl`` skip with the reason, but in CI they fail."""
+"""The simulators: without one the tests that need it skip with the reason, but in CI they fail."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import os
 import pytest
 
 from pyahir.sim.tools import ToolError, require_tool
+from pyahir.sim.verilator_tools import find_tools
+
+NEEDS = {"ghdl": lambda: require_tool("ghdl"), "verilator": find_tools}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("ghdl") is None:
-        return
-    try:
-        require_tool("ghdl")
-    except ToolError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    for marker, find in NEEDS.items():
+        if item.get_closest_marker(marker) is None:
+            continue
+        try:
+            find()
+        except ToolError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))

@@ -75,7 +75,7 @@ _TOOLS = (
         "ghdl",
         "--version",
         re.compile(r"GHDL (\S+)[\s\S]*?(mcode|llvm|gcc)", re.IGNORECASE),
-        "engines ghdl and ahir; step one of 'pyahir synth'",
+        "engines ghdl, ahir and verilator; step one of 'pyahir synth'",
         "Debian: apt install ghdl; or set PYAHIR_GHDL",
     ),
     _Tool(
@@ -89,8 +89,8 @@ _TOOLS = (
         "verilator",
         "--version",
         re.compile(r"Verilator (\S+)"),
-        "other simulation of the Verilog that 'pyahir synth --keep' leaves",
-        "Debian: apt install verilator; or set PYAHIR_VERILATOR",
+        "engine verilator, with ghdl, g++ and make: a fast simulation of the same VHDL",
+        "Debian: apt install verilator g++ make; or set PYAHIR_VERILATOR",
     ),
 )
 

@@ -44,7 +44,12 @@ FREE_RUN = 1_000_000  # cycles, where no number of words ends the run
 @click.option(
     "-o", "--output", "outputs", multiple=True, metavar="PIPE=FILE", help="Write .npy or .txt."
 )
-@click.option("--engine", default="ghdl", show_default=True, help="ghdl, or aa: no clock.")
+@click.option(
+    "--engine",
+    default="ghdl",
+    show_default=True,
+    help="ghdl, verilator, ahir, or aa: no clock.",
+)
 @click.option("--wave", type=PATH, help="Write waves: .vcd, .ghw or .fst.")
 @click.option(
     "--stalls",
@@ -105,10 +110,12 @@ def simulate_command(
     expected = border.golden_words(golden)
     targets = border.targets(outputs)
     wanted = border.counts(counts, words, expected)
-    ours = engine == "ghdl"
+    ours = engine in ("ghdl", "verilator")
     for option, given in (("--vhdl", vhdl), ("--levels", levels)):
         if given is not None and not ours:
-            raise PyahirError(f"{option}: only with --engine ghdl, whose VHDL is pyahir's own")
+            raise PyahirError(
+                f"{option}: only with --engine ghdl or verilator, whose VHDL is pyahir's own"
+            )
     text = to_vhdl(border.program, levels=levels) if ours else None
     result = ENGINES[engine](
         Request(

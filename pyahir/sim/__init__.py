@@ -1,4 +1,5 @@
-"""Simulation of designs as VHDL: a testbench for any design, GHDL, the engines ghdl and ahir.
+"""Simulation of designs as VHDL: a testbench for any design, GHDL, the engines ghdl, ahir
+and verilator.
 
 In: an Aa program and words for its input pipes. Out: the words of its output pipes with the clock
 cycle of each.
@@ -10,6 +11,7 @@ from pyahir.sim.ahir import AhirEngine
 from pyahir.sim.engine import GhdlEngine
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
 from pyahir.sim.tools import ToolError, require_tool
+from pyahir.sim.verilator import VerilatorEngine
 
 __all__ = [
     "AhirEngine",
@@ -18,6 +20,7 @@ __all__ = [
     "SimulationResult",
     "Stalls",
     "ToolError",
+    "VerilatorEngine",
     "require_tool",
     "simulate",
 ]

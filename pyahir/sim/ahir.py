@@ -8,7 +8,6 @@ hardware is somebody else's: only the parser and the packing of words are shared
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -22,6 +21,7 @@ from pyahir.backends.aa.scopes import build_scopes
 from pyahir.backends.aa.traverse import called_modules
 from pyahir.ir.types import Array
 from pyahir.sim.ahir_tools import LIBRARY_FILES, AhirDesign, AhirTools, find_ahir, to_ahir_vhdl
+from pyahir.sim.cache import cache_folder
 from pyahir.sim.engine import DesignEngine, Words
 from pyahir.sim.ghdl import run_ghdl
 from pyahir.sim.registry import Request, simulates
@@ -121,7 +121,7 @@ def analysed_library(sources: Path) -> Path:
     parts = [" ".join(_DIALECT).encode(), run_tool([ghdl, "--version"], Path.cwd()).encode()]
     parts += [(sources / name).read_bytes() for name in LIBRARY_FILES]
     key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyahir"
+    home = cache_folder()
     final = home / f"ahir-{key[:20]}"
     if final.is_dir():
         return final

@@ -40,8 +40,10 @@ __all__ = [
     "SimulationError",
     "SimulationStopError",
     "Stalls",
+    "port_seed",
     "read_results",
     "write_bench",
+    "write_words",
 ]
 
 TOP = "ahir_system"
@@ -161,6 +163,18 @@ def write_bench(
 ) -> None:
     """Write ``testbench.vhd`` and the files of words; ``extra`` joins the architecture."""
     given = golden or {}
+    write_words(folder, ports, inputs, given)
+    text = _text(ports, set(given), stalls or Stalls(), (patience, limit), extra)
+    (folder / "testbench.vhd").write_text(text, encoding="ascii")
+
+
+def write_words(
+    folder: Path,
+    ports: Sequence[Port],
+    inputs: Mapping[str, Sequence[int]],
+    given: Mapping[str, Sequence[int]],
+) -> None:
+    """Write the files of input words and of golden words."""
     for port in ports:
         if not port.output:
             _write_words(folder / f"{port.name}.in", port, inputs.get(port.name, ()))
@@ -171,8 +185,11 @@ def write_bench(
                     "accepted: as many"
                 )
             _write_words(folder / f"{port.name}.expect", port, given[port.name])
-    text = _text(ports, set(given), stalls or Stalls(), (patience, limit), extra)
-    (folder / "testbench.vhd").write_text(text, encoding="ascii")
+
+
+def port_seed(stalls: Stalls, number: int) -> int:
+    """Give the seed of the gaps of one port; the second seed of ``uniform`` is in the bench."""
+    return 1 + (stalls.seed * 7919 + number * 104729) % 2_000_000_000
 
 
 def _write_words(path: Path, port: Port, words: Iterable[int]) -> None:
@@ -254,7 +271,7 @@ def _control(ports: Sequence[Port], checked: set[str], bounds: tuple[int, int | 
 def _process(port: Port, checked: set[str], stalls: Stalls, number: int) -> str:
     """Write the process that gives or takes the words of a pipe."""
     fields = _fields(port)
-    fields["seed"] = str(1 + (stalls.seed * 7919 + number * 104729) % 2_000_000_000)
+    fields["seed"] = str(port_seed(stalls, number))
     if not port.output:
         others = [f" and {other}_done" for name, other in stalls.hold if name == port.name]
         return vhdl.INPUT.format(**fields, held="".join(others))

@@ -42,8 +42,17 @@ def require_tool(name: str) -> str:
     return found
 
 
-def run_tool(command: Sequence[str], folder: Path, timeout: float | None = None) -> str:
-    """Run a program in a folder; return what it printed, or raise with its last lines."""
+def run_tool(
+    command: Sequence[str],
+    folder: Path,
+    timeout: float | None = None,
+    *,
+    only_output: bool = False,
+) -> str:
+    """Run a program in a folder; return what it printed, or raise with its last lines.
+
+    ``only_output`` leaves out what it printed as messages.
+    """
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
@@ -53,7 +62,7 @@ def run_tool(command: Sequence[str], folder: Path, timeout: float | None = None)
     text = done.stdout + done.stderr
     if done.returncode != 0:
         raise ToolError(f"{' '.join(command)} failed:\n{text[-_MOST_TEXT:]}")
-    return text
+    return done.stdout if only_output else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,7 +312,7 @@ class TestBadInput:
         assert message == refused(capsys, "evaluate", model, "--data", data)
 
     def test_engines(self, capsys: pytest.CaptureFixture[str], model: Path) -> None:
-        accepted = "two or more of torch, ir, aa, ghdl, ahir, comma-separated"
+        accepted = "two or more of torch, ir, aa, ghdl, ahir, verilator, comma-separated"
         message = f"--engines ir,vivado: accepted are {accepted}"
         assert message == refused(capsys, "verify", model, "--engines", "ir,vivado")
 
@@ -346,7 +346,7 @@ class TestBadInput:
         pyahir(capsys, "compile", model, "-o", design)
         np.save(tmp_path / "x.npy", images())
         message = (
-            f"{design}: a compiled design runs in the engines aa, ghdl, ahir; "
+            f"{design}: a compiled design runs in the engines aa, ghdl, ahir, verilator; "
             "give the model file to run it in ir"
         )
         found = refused(

@@ -127,7 +127,7 @@ def test_a_program_without_input_ends_at_the_limit(engine: str) -> None:
 @pytest.mark.parametrize(("option", "value"), [("--vhdl", "a.vhd"), ("--levels", "2")])
 def test_what_only_our_vhdl_has(folder: Path, option: str, value: str) -> None:
     arguments = ("pair_sum.aa", "--input", "x.txt", "--engine", "aa", option, value)
-    message = f"{option}: only with --engine ghdl, whose VHDL is pyahir's own"
+    message = f"{option}: only with --engine ghdl or verilator, whose VHDL is pyahir's own"
     assert message == refused(*arguments)
     assert not (folder / "a.vhd").exists()
 

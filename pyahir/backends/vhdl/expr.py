@@ -121,6 +121,8 @@ class Writer:
                 return f"({parts[0]} {_LOGIC[node.op]} {parts[1]})"
         if tree.width == 1 and tree.variable is not None:
             return f"({self.named(tree.variable)}(0) = '1')"
+        if tree.typed.number is not None and not tree.operands:
+            return "true" if tree.typed.number else "false"
         if tree.width == 1 and isinstance(node, aa.Unary) and node.op is aa.UnaryOp.INVERT:
             return f"(not {self.condition(tree.operands[0])})"
         return f"({self.text(tree)} /= 0)"
@@ -136,6 +138,8 @@ class Writer:
         left, right = tree.operands
         if op in _COMPARE:
             return f"flag{_wrapped(self._comparison(op, tree))}"
+        if op is aa.BinaryOp.XNOR:  # GHDL's synthesis has no xnor of two constants
+            return f"(not ({self.text(left)} xor {self.text(right)}))"
         if op in _LOGIC:
             return f"({self.text(left)} {_LOGIC[op]} {self.text(right)})"
         match op:

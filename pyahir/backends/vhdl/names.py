@@ -1,6 +1,7 @@
 """VHDL identifiers for Aa names: legal, unique without regard to case, readable.
 
-In: names as the Aa text has them. Out: names that no VHDL tool refuses. One ``Namer`` a scope.
+In: names as the Aa text has them. Out: names that no VHDL tool refuses, nor a Verilog tool what
+``ghdl --synth`` writes, which keeps the names as they are. One ``Namer`` a scope.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ _RESERVED = frozenset(
     natural string line time bit true false resize to_integer to_unsigned to_signed rising_edge
     numeric_std std_logic_1164 shift_left shift_right minimum maximum flag pick field low_bits
     shift_up shift_down turn_left turn_right bit_at one_hot index_of highest_bit all_ones any_one
-    parity rtl to_string now""",
+    parity rtl to_string now
+    always assign automatic buf bufif0 bufif1 casex casez cell cmos deassign defparam design disable
+    edge endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
+    endtask event forever fork genvar highz0 highz1 ifnone incdir include initial inout input
+    instance integer join large liblist localparam macromodule medium module nand negedge nmos
+    noshowcancelled notif0 notif1 output pmos posedge primitive pull0 pull1 pulldown pullup
+    pulsestyle_onevent pulsestyle_ondetect rcmos real realtime reg repeat rnmos rpmos rtran
+    rtranif0 rtranif1 scalared showcancelled small specify specparam strong0 strong1 supply0
+    supply1 table task tran tranif0 tranif1 tri tri0 tri1 triand trior trireg uwire vectored wand
+    weak0 weak1 wire wor""",
     )
 )
 

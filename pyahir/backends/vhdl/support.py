@@ -62,22 +62,24 @@ _BOTH_BODY = """\
 
   function turn_left(value : {kind}; amount : natural) return {kind} is
   begin
-    return rotate_left(value, amount mod value'length);
+    return {kind}(rotate_left(unsigned(value), amount mod value'length));
   end function;
 
   function turn_left(value : {kind}; amount : unsigned) return {kind} is
   begin
-    return rotate_left(value, reach(amount, value'length) mod value'length);
+    return {kind}(
+      rotate_left(unsigned(value), reach(amount, value'length) mod value'length));
   end function;
 
   function turn_right(value : {kind}; amount : natural) return {kind} is
   begin
-    return rotate_right(value, amount mod value'length);
+    return {kind}(rotate_right(unsigned(value), amount mod value'length));
   end function;
 
   function turn_right(value : {kind}; amount : unsigned) return {kind} is
   begin
-    return rotate_right(value, reach(amount, value'length) mod value'length);
+    return {kind}(
+      rotate_right(unsigned(value), reach(amount, value'length) mod value'length));
   end function;
 
   function low_bits(value : {kind}; width : positive) return unsigned is
@@ -418,23 +420,43 @@ entity aa_memory is
 end entity;
 
 architecture rtl of aa_memory is
-  type memory is array (0 to words - 1) of std_logic_vector(width - 1 downto 0);
-  signal store : memory := (others => (others => '0'));
   signal word : std_logic_vector(width - 1 downto 0) := (others => '0');
 begin
   read_data <= word;
 
-  process (clk)
+  many : if words > 1 generate
+    type memory is array (0 to words - 1) of std_logic_vector(width - 1 downto 0);
+    signal store : memory := (others => (others => '0'));
   begin
-    if rising_edge(clk) then
-      if write_enable = '1' then
-        store(to_integer(unsigned(write_address))) <= write_data;
+    process (clk)
+    begin
+      if rising_edge(clk) then
+        if write_enable = '1' then
+          store(to_integer(unsigned(write_address))) <= write_data;
+        end if;
+        if read_enable = '1' then
+          word <= store(to_integer(unsigned(read_address)));
+        end if;
       end if;
-      if read_enable = '1' then
-        word <= store(to_integer(unsigned(read_address)));
+    end process;
+  end generate;
+
+  -- An array of one word has no address, which GHDL's synthesis does not take.
+  one : if words = 1 generate
+    signal store : std_logic_vector(width - 1 downto 0) := (others => '0');
+  begin
+    process (clk)
+    begin
+      if rising_edge(clk) then
+        if write_enable = '1' then
+          store <= write_data;
+        end if;
+        if read_enable = '1' then
+          word <= store;
+        end if;
       end if;
-    end if;
-  end process;
+    end process;
+  end generate;
 end architecture;
 """,
 }
