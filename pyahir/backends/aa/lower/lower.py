@@ -155,7 +155,7 @@ def _layer(
     if planned.sweep is not None and x.lanes != planned.lanes_in:
         x = converted(emitter, f"{planned.name}_in", x, planned.lanes_in, x.lanes, LEAST, note)
     if planned.sweep is not None:
-        depth = _next_inputs(planned)
+        depth = _next_inputs(planned) + planned.sweep.row_gap
         border = Border(fill=_fill(planned), room=columns, depth=depth)
         x = windows(emitter, planned.name, planned.sweep, x, border, note)
     match layer.kind:
