@@ -98,7 +98,8 @@ def _chosen(plan: Plan, layers: Sequence[str]) -> list[str]:
     names = [planned.name for planned in plan.layers]
     unknown = [name for name in layers if name not in (*names, ALL)]
     if unknown:
-        raise PlanError(f"--layer {unknown[0]}: no such layer; accepted: {', '.join(names)}, or {ALL}")
+        accepted = ", ".join((*names, ALL))
+        raise PlanError(f"--layer {unknown[0]}: no such layer; accepted: {accepted}")
     return [name for name in names if name in layers or ALL in layers]
 
 
