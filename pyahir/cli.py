@@ -31,7 +31,7 @@ from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
     from pyahir.compiler import Compiled
-    from pyahir.layerwise import LayerCheck
+    from pyahir.engines import LayerCheck
 
 __all__ = ["main"]
 

@@ -8,7 +8,6 @@ simulated here without them. Not here: cutting it out of the plan (``plan.single
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from pyahir.data import Images
 from pyahir.engines import (
     ENGINES,
     SIMULATORS,
-    Comparison,
+    LayerCheck,
     Timing,
     Values,
     compare,
@@ -46,20 +45,10 @@ from pyahir.sim.run import Stalls
 if TYPE_CHECKING:
     from pyahir.frontend.source import SourceModel
 
-__all__ = ["ALL", "LAYER_ENGINES", "LayerCheck", "check_layer", "verify_layers"]
+__all__ = ["ALL", "LAYER_ENGINES", "check_layer", "verify_layers"]
 
 ALL = "all"
 LAYER_ENGINES = tuple(engine for engine in ENGINES if engine != "torch")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerCheck:
-    """One layer: what differs between engines, the planned cycles a frame, and the simulated."""
-
-    layer: str
-    predicted: int
-    comparisons: tuple[Comparison, ...]
-    timings: tuple[Timing, ...]
 
 
 def verify_layers(

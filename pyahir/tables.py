@@ -11,8 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pyahir.engines import Comparison, Timing
-    from pyahir.layerwise import LayerCheck
+    from pyahir.engines import Comparison, LayerCheck, Timing
 
 __all__ = [
     "comparison_json",

@@ -14,7 +14,9 @@ import re
 
 __all__ = ["narrow_products"]
 
-_EXTENDED = re.compile(r"^  assign (\w+) = \{\{\d+\{(\w+)\[\d+\]\}\}, (\w+)\}; // sext$", re.MULTILINE)
+_EXTENDED = re.compile(
+    r"^  assign (\w+) = \{\{\d+\{(\w+)\[\d+\]\}\}, (\w+)\}; // sext$", re.MULTILINE
+)
 _PRODUCT = re.compile(r"^  assign (\w+) = (\w+) \* (\w+); // smul$", re.MULTILINE)
 _MODULE = re.compile(r"^endmodule$", re.MULTILINE)
 

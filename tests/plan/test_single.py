@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pyahir.compiler import CompileOptions, compile_plan
-from pyahir.engines import run_ir
+from pyahir.engines import LayerCheck, run_ir
 from pyahir.errors import PlanError
 from pyahir.ir.eval import from_nchw, quantize
 from pyahir.ir.graph import Graph
 from pyahir.ir.ops import Clamp, Conv2d, Flatten, MaxPool2d
 from pyahir.ir.types import Layout
-from pyahir.layerwise import LayerCheck, check_layer
+from pyahir.layerwise import check_layer
 from pyahir.passes.pipeline import SIMPLIFY, Pipeline
 from pyahir.plan.folding import Folding
 from pyahir.plan.plan import Plan
