@@ -51,7 +51,8 @@ def _cut(graph: Graph, layer: Layer) -> Graph:
         kind = _unflattened(kind, graph.types()[flatten.inputs[0]])
         source = flatten.inputs[0] if source == flatten.name else source
         if layer.kind == LayerKind.ELEMENTWISE:
-            nodes = [replace(nodes[0], inputs=(source, *nodes[0].inputs[1:]), type=kind)]
+            made = _unflattened(nodes[0].type, kind)
+            nodes = [replace(nodes[0], inputs=(source, *nodes[0].inputs[1:]), type=made)]
         else:
             first = replace(nodes[0], inputs=(flatten.name, *nodes[0].inputs[1:]))
             nodes = [replace(flatten, inputs=(source,), type=layer.x), first, *nodes[1:]]

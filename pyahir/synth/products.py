@@ -14,24 +14,25 @@ import re
 
 __all__ = ["narrow_products"]
 
-_EXTENDED = re.compile(
-    r"^  assign (\w+) = \{\{\d+\{(\w+)\[\d+\]\}\}, (\w+)\}; // sext$", re.MULTILINE
-)
-_PRODUCT = re.compile(r"^  assign (\w+) = (\w+) \* (\w+); // smul$", re.MULTILINE)
-_MODULE = re.compile(r"^endmodule$", re.MULTILINE)
+_EXTENDED = re.compile(r"  assign (\w+) = \{\{\d+\{(\w+)\[\d+\]\}\}, (\w+)\}; // sext")
+_PRODUCT = re.compile(r"  assign (\w+) = (\w+) \* (\w+); // smul")
+_SIGNED = chr(36) + "signed"  # Verilog's; that character in a string is Aa's everywhere else
 
 
 def narrow_products(verilog: str) -> str:
     """Write each product of sign-extended operands as one of signed operands."""
-    return "endmodule".join(_in_module(text) for text in _MODULE.split(verilog))
-
-
-def _in_module(text: str) -> str:
-    short = {name: source for name, sign, source in _EXTENDED.findall(text) if sign == source}
-
-    def product(match: re.Match[str]) -> str:
-        result, left, right = match.groups()
-        factors = " * ".join(f"$signed({short.get(name, name)})" for name in (left, right))
-        return f"  assign {result} = {factors}; // smul"
-
-    return _PRODUCT.sub(product, text)
+    short: dict[str, str] = {}
+    lines: list[str] = []
+    for line in verilog.split("\n"):
+        if line == "endmodule":
+            short = {}
+        elif found := _EXTENDED.fullmatch(line):
+            result, sign, source = found.groups()
+            if sign == source:
+                short[result] = source
+        elif found := _PRODUCT.fullmatch(line):
+            result, *names = found.groups()
+            factors = " * ".join(f"{_SIGNED}({short.get(name, name)})" for name in names)
+            line = f"  assign {result} = {factors}; // smul"
+        lines.append(line)
+    return "\n".join(lines)

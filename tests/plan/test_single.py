@@ -11,8 +11,8 @@ from pyahir.engines import LayerCheck, run_ir
 from pyahir.errors import PlanError
 from pyahir.ir.eval import from_nchw, quantize
 from pyahir.ir.graph import Graph
-from pyahir.ir.ops import Clamp, Conv2d, Flatten, MaxPool2d
-from pyahir.ir.types import Layout
+from pyahir.ir.ops import AvgPool2d, Clamp, Conv2d, Flatten, MaxPool2d, Relu
+from pyahir.ir.types import Array, Layout
 from pyahir.layerwise import check_layer
 from pyahir.passes.pipeline import SIMPLIFY, Pipeline
 from pyahir.plan.folding import Folding
@@ -23,6 +23,7 @@ from pyahir.quant import quantize as uint8
 from pyahir.quant.calibrate import calibrate
 from pyahir.quant.observers import OBSERVERS
 from pyahir.quant.scheme import RealScheme
+from tests.lower.test_few_bit import mixed
 from tests.lower.test_real import every_kind, quantized
 from tests.quant.floats import FloatNet
 
@@ -54,12 +55,14 @@ def flattened_first(scheme: RealScheme | None) -> tuple[FloatNet, Graph]:
     return chain, graph_of(chain, scheme)
 
 
-def checks(
-    chain: FloatNet, graph: Graph, plan: Plan, folder: Path, *engines: str
-) -> list[LayerCheck]:
-    """Compile and check every layer of a plan on its own."""
+def codes_of(chain: FloatNet, graph: Graph) -> Array:
     kind = graph.inputs[0].type
-    golden = run_ir(graph, quantize(from_nchw(chain.images(2), kind), kind))
+    return quantize(from_nchw(chain.images(2), kind), kind)
+
+
+def checks(graph: Graph, codes: Array, plan: Plan, folder: Path, *engines: str) -> list[LayerCheck]:
+    """Compile and check every layer of a plan on its own."""
+    golden = run_ir(graph, codes)
     found: list[LayerCheck] = []
     for planned in plan.layers:
         part = single_layer(plan, planned.name)
@@ -78,12 +81,23 @@ def assert_exact(plan: Plan, found: list[LayerCheck], engines: int) -> None:
         assert check.predicted == planned.cycles
 
 
+def few_floats() -> FloatNet:
+    """A small network: the interpreter takes long for floats."""
+    chain = FloatNet((1, 6, 5))
+    chain.conv(2, Conv2d(kernel_size=(3, 3)))
+    chain.plain("relu", Relu())
+    chain.plain("pool", AvgPool2d(kernel_size=(2, 2)))
+    chain.flatten()
+    chain.linear(2)
+    return chain
+
+
 @pytest.mark.parametrize("scheme", SCHEMES, ids=NAMES)
 def test_every_layer_is_exact(scheme: RealScheme | None, tmp_path: Path) -> None:
-    chain = every_kind()
+    chain = few_floats() if scheme and scheme.arith == "f16" else every_kind()
     graph = graph_of(chain, scheme)
     plan = make_plan(graph, Options(multipliers=40))
-    assert_exact(plan, checks(chain, graph, plan, tmp_path, "ir", "aa"), 2)
+    assert_exact(plan, checks(graph, codes_of(chain, graph), plan, tmp_path, "ir", "aa"), 2)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES[:2], ids=NAMES[:2])
@@ -92,12 +106,20 @@ def test_a_layer_between_flattening_and_sum_works_on_the_map(
 ) -> None:
     chain, graph = flattened_first(scheme)
     plan = make_plan(graph, Options(multipliers=16))
-    assert_exact(plan, checks(chain, graph, plan, tmp_path, "ir", "aa"), 2)
+    assert_exact(plan, checks(graph, codes_of(chain, graph), plan, tmp_path, "ir", "aa"), 2)
     layouts = {
         name: single_layer(plan, name).graph.inputs[0].type.layout
         for name in (planned.name for planned in plan.layers)
     }
     assert set(layouts.values()) == {Layout.NHWC}
+
+
+def test_every_few_bit_layer_is_exact(tmp_path: Path) -> None:
+    """Recoded pixels, bits, two bits, thresholds, raw sums behind a flattening."""
+    net = mixed()
+    graph = net.graph()
+    plan = make_plan(graph, Options(multipliers=200))
+    assert_exact(plan, checks(graph, net.images(2), plan, tmp_path, "ir", "aa"), 2)
 
 
 def test_nothing_is_chosen_again() -> None:
@@ -136,8 +158,7 @@ def test_a_difference_is_found(tmp_path: Path) -> None:
     plan = make_plan(graph, Options(multipliers=40))
     part = single_layer(plan, "conv1")
     compile_plan(part, CompileOptions()).write(tmp_path / "conv1.aa")
-    kind = graph.inputs[0].type
-    golden = run_ir(graph, quantize(from_nchw(chain.images(2), kind), kind))
+    golden = run_ir(graph, codes_of(chain, graph))
     golden["x"] = golden["x"][::-1]
     check = check_layer(part, tmp_path / "conv1.aa", golden, ("ir", "aa"))
     assert check.comparisons[0].differing > 0
@@ -157,7 +178,7 @@ def test_simulated_at_the_planned_cycles(scheme: RealScheme | None, tmp_path: Pa
     chain = every_kind()
     graph = graph_of(chain, scheme)
     plan = make_plan(graph, Options(multipliers=40))
-    found = checks(chain, graph, plan, tmp_path, "ir", "ghdl")
+    found = checks(graph, codes_of(chain, graph), plan, tmp_path, "ir", "ghdl")
     assert_exact(plan, found, 2)
     for check in found:
         (timing,) = check.timings

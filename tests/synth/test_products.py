@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyahir.sim.tools import require_tool
-from pyahir.synth import FAMILIES, resources_of, synthesize
+from pyahir.synth import resources_of, synthesize
 from pyahir.synth.products import narrow_products
 
 VHDL = """\
@@ -47,11 +47,11 @@ def vhdl(a: int, b: int) -> str:
 
 def test_operands_are_those_before_the_extension() -> None:
     """Names are those of one module; unsigned products and all other lines stay."""
-    expected = BOTH.replace("n4_o * n5_o; // smul\nendmodule\nm", "X\nendmodule\nm")
-    expected = expected.replace("X", "$signed(a) * $signed(b); // smul")
-    last = "assign n6_o = n4_o * n5_o; // smul\n  assign n7_o"
-    signed = "assign n6_o = $signed(n4_o) * $signed(n5_o); // smul\n  assign n7_o"
-    assert narrow_products(BOTH) == expected.replace(last, signed)
+    found = narrow_products(BOTH).split("\n")
+    expected = BOTH.split("\n")
+    expected[3] = "  assign n6_o = $signed(a) * $signed(b); // smul"
+    expected[6] = "  assign n6_o = $signed(n4_o) * $signed(n5_o); // smul"
+    assert found == expected
 
 
 def test_text_without_products_stays() -> None:
@@ -63,7 +63,6 @@ def test_text_without_products_stays() -> None:
 def test_a_product_of_16_by_14_bits_is_one_dsp_block() -> None:
     netlist = synthesize(vhdl(16, 14), "product", "xc7")
     assert resources_of("xc7", netlist.cells["product"]).dsp == 1
-    assert "xc7" in FAMILIES
 
 
 @pytest.mark.ghdl
