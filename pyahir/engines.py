@@ -35,6 +35,7 @@ __all__ = [
     "SIMULATORS",
     "Comparison",
     "Difference",
+    "LayerCheck",
     "Timing",
     "compare",
     "input_codes",
@@ -106,6 +107,16 @@ class Timing:
             "latency_cycles": self.frames.latency,
             "predicted_cycles_per_frame": self.predicted,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCheck:
+    """One layer on its own: what differs, the planned cycles a frame, and the simulated ones."""
+
+    layer: str
+    predicted: int
+    comparisons: tuple[Comparison, ...]
+    timings: tuple[Timing, ...]
 
 
 def run_torch(source: SourceModel, images: Images, graph: Graph | None = None) -> Values:
