@@ -7,7 +7,7 @@ stay what they are in the file (a second batch norm needs a root, which is round
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,25 @@ from pyahir.quant.thresholds import BatchNorm
 __all__ = ["AffineMap"]
 
 Float64 = npt.NDArray[np.float64]
-ZERO, ONE = np.zeros(1), np.ones(1)
+
+
+def _zero() -> Float64:
+    return np.zeros(1)
+
+
+def _one() -> Float64:
+    return np.ones(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AffineMap:
     """``gamma * (scale * acc - mean) / sqrt(variance + eps) + beta``, numbers or one a channel."""
 
-    scale: Float64 = ONE
-    gamma: Float64 = ONE
-    beta: Float64 = ZERO
-    mean: Float64 = ZERO
-    variance: Float64 = ONE
+    scale: Float64 = field(default_factory=_one)
+    gamma: Float64 = field(default_factory=_one)
+    beta: Float64 = field(default_factory=_zero)
+    mean: Float64 = field(default_factory=_zero)
+    variance: Float64 = field(default_factory=_one)
     eps: float = 0.0
 
     @property

@@ -134,9 +134,7 @@ def _input(origin: str, item: Any, wanted: tuple[int, ...] | None) -> tuple[tupl
     tensor = item.type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(tensor.elem_type)
-        raise ImportModelError(
-            f"{origin}: the input {item.name!r} is {kind}; accepted is FLOAT, quantized in the model"
-        )
+        raise ImportModelError(f"{origin}: the input {item.name!r} is {kind}; accepted is FLOAT")
     sizes = [axis.dim_value if axis.HasField("dim_value") else 0 for axis in tensor.shape.dim]
     if len(sizes) not in (2, 4):
         raise ImportModelError(

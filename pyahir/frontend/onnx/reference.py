@@ -15,9 +15,10 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from pyahir.frontend.onnx.model import QUANTIZERS, OnnxModel
-from pyahir.ir.types import Array
 
 __all__ = ["Evaluation"]
+
+Array = npt.NDArray[Any]
 
 
 def _quant(x: Array, scale: Array, zero_point: Array, width: Array, **attributes: Any) -> Array:
@@ -68,7 +69,7 @@ class MultiThreshold(OpRun):
         return ((np.float32(out_scale) * count + np.float32(out_bias)).astype(np.float32),)
 
 
-def _operators() -> list[type[OpRun]]:
+def _operators() -> list[Any]:
     """Give each operator in every domain that it is found in."""
     return [
         type(base.__name__, (base,), {"op_domain": domain})
