@@ -307,7 +307,7 @@ class _Reader:
         else:
             unit, most = Fraction(activation.scale), least + len(steps)
             table = np.array([min(max(round(x / unit), least), most) for x in real], np.int16)
-        if table.dtype == np.int16 and np.abs(table).max() < 128:
+        if table.dtype == np.int16 and table.min() >= -128 and table.max() < 128:
             table = table.astype(np.int8)
         exponent = 0
         if activation.width > 1 and math.frexp(activation.scale)[0] == 0.5:

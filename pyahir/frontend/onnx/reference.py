@@ -13,12 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from onnx.version_converter import convert_version
 
+from pyahir.errors import ImportModelError
 from pyahir.frontend.onnx.model import QUANTIZERS, OnnxModel
 
 __all__ = ["Evaluation"]
 
 Array = npt.NDArray[Any]
+LINEAR = ("QuantizeLinear", "DequantizeLinear")
+OLDEST = 19  # the first opset whose linear quantizers the evaluator of onnx 1.23 has
 
 
 def _quant(x: Array, scale: Array, zero_point: Array, width: Array, **attributes: Any) -> Array:
@@ -78,12 +82,28 @@ def _operators() -> list[Any]:
     ]
 
 
+def _evaluated(model: OnnxModel) -> Any:
+    """Give the file in a version of the operators that the evaluator has."""
+    versions = {item.domain: item.version for item in model.proto.opset_import}
+    linear = any(item.op in LINEAR for item in model.nodes)
+    if not linear or versions.get("", OLDEST) >= OLDEST:
+        return model.proto
+    try:
+        return convert_version(model.proto, OLDEST)
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImportModelError(
+            f"{model.origin}: opset {versions['']} cannot be converted to opset {OLDEST}, which "
+            f"the reference evaluator needs: {reason}; export it with opset_version={OLDEST}"
+        ) from None
+
+
 class Evaluation:
     """The evaluator of one file."""
 
     def __init__(self, model: OnnxModel) -> None:
         self.model = model
-        self.session = ReferenceEvaluator(model.proto, new_ops=_operators())
+        self.session = ReferenceEvaluator(_evaluated(model), new_ops=_operators())
 
     def __call__(self, x: npt.NDArray[np.float32], names: Collection[str]) -> dict[str, Array]:
         """Run a batch; one image at a time where the file has a fixed batch of 1."""
