@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ from pyahir.ir.graph import legal_name
 from pyahir.ir.types import Array, Layout, TensorType
 from pyahir.quant.few_bit import FewBitGraph, few_bit_graph
 
+if TYPE_CHECKING:
+    from pyahir.frontend.onnx.reference import Evaluation  # needs the package onnx
+
 __all__ = ["EVALUATION", "OnnxRunner", "import_onnx"]
 
 EVALUATION = "onnx reference"
@@ -33,15 +37,12 @@ EVALUATION = "onnx reference"
 class OnnxRunner:
     """Runs an 8-bit file with the reference evaluator; ``shapes`` are torch's, without batch."""
 
-    forward: object = field(repr=False)
+    forward: Evaluation = field(repr=False)
     sources: Mapping[str, Found]
     shapes: Mapping[str, tuple[int, ...]]
 
     def run(self, x: npt.NDArray[np.float32], keep: Collection[str]) -> dict[str, Array]:
         """Give the codes of every name in ``keep`` for a batch (N, ...)."""
-        from pyahir.frontend.onnx.reference import Evaluation
-
-        assert isinstance(self.forward, Evaluation)
         wanted = {name: found for name, found in self.sources.items() if name in keep}
         values = self.forward(x, {found.value for found in wanted.values()})
         return {
@@ -74,7 +75,9 @@ def import_onnx(
     runner = OnnxRunner(
         forward=Evaluation(model), sources=found.sources, shapes=_shapes(found.graph.types())
     )
-    return Imported(graph=found.graph, runner=runner, engine="onnx", input_shape=model.shape)
+    return Imported(
+        graph=found.graph, runner=runner, engine="onnx", input_shape=model.shape, note=found.note
+    )
 
 
 def _shapes(types: Mapping[str, TensorType]) -> dict[str, tuple[int, ...]]:

@@ -56,8 +56,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QdqGraph:
+    """``note`` tells where a float32 evaluation of the file may give another code."""
+
     graph: Graph
     sources: Mapping[str, Found]
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ class _Reader:
         self.next: _Scale | None = None  # between QuantizeLinear and DequantizeLinear
         self.pending: _Pending | None = None
         self.sources: dict[str, Found] = {}
+        self.ties: list[str] = []
 
     def run(self) -> QdqGraph:
         for item in self.nodes:
@@ -129,7 +133,13 @@ class _Reader:
         if self.at != self.model.output:
             raise ImportModelError(f"{self.model.origin}: the output is not the end of the chain")
         graph = verify(self.builder.finish([self.name]), after="import")
-        return QdqGraph(graph=graph, sources=self.sources)
+        note = ""
+        if self.ties:
+            note = (
+                f"{', '.join(self.ties)}: an average on a tie is rounded half to even, where a "
+                "float32 evaluation may give the other code"
+            )
+        return QdqGraph(graph=graph, sources=self.sources, note=note)
 
     def _node(self, item: Item) -> None:
         if item.op in ("Identity", "Dropout"):
@@ -390,6 +400,8 @@ class _Reader:
         same = self.scale is not None and self.scale.quantization.scale == affine.scale
         if isinstance(layer.op, SumPool2d) and same and (least, made.greatest) == (0, 255):
             taps = layer.op.kernel_size[0] * layer.op.kernel_size[1]
+            if taps % 2 == 0 and math.frexp(affine.scale)[0] != 0.5:
+                self.ties.append(layer.item.path)
             forms = (PoolForm.AFTER,) * len(layer.bias)
             rule = AveragePool(
                 factor=np.float32(1 / taps), zero_point=affine.zero_point, forms=forms
