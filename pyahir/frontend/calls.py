@@ -23,6 +23,7 @@ __all__ = [
     "Failed",
     "Padded",
     "Pending",
+    "PendingSum",
     "QuantizedWeight",
     "Raw",
     "Real",
@@ -42,7 +43,7 @@ class Call:
 
     ``layer``: the path names a layer of torch's own, so it names the result too; an operation in
     the ``forward`` of a user's module is named by itself. ``shape`` is the result's, ``source``
-    finds the result again when the model runs.
+    finds the result again when the model runs. ``mixed``: its operands differ in memory layout.
     """
 
     op: str
@@ -52,6 +53,7 @@ class Call:
     layer: bool
     source: int | str
     channels_last: bool = False
+    mixed: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -113,8 +115,18 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PendingSum:
+    """A sum of two dequantized values, that waits for the quantize which names its scale."""
+
+    call: Call
+    a: Value
+    b: Value
+    relu: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """What an unsupported operation gives; operations that read it are not reported again."""
 
 
-State = Raw | Value | Real | Padded | QuantizedWeight | Pending | Failed
+State = Raw | Value | Real | Padded | QuantizedWeight | Pending | PendingSum | Failed

@@ -14,10 +14,12 @@ from pyahir.errors import ImportModelError
 from pyahir.frontend.calls import Call, Failed, State, Unsupported, Value
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.graph import Graph, Loc, Stage, legal_name, unique_name
-from pyahir.ir.ops import Conv2d, InferError, Linear, Op, SumPool2d
+from pyahir.ir.ops import AvgPool2d, Conv2d, Flatten, InferError, Linear, Op, SumPool2d
 from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
 from pyahir.ir.verify import verify
-from pyahir.quant.integer import Target, add_accumulator, requantize_by_rule
+from pyahir.quant.add_rules import AddRule
+from pyahir.quant.integer import Target, add_accumulator, add_pairs, requantize_by_rule
+from pyahir.quant.pairs import fit_pairs
 from pyahir.quant.rules import SourceRule
 
 __all__ = ["ImportContext", "activation_type", "report"]
@@ -130,6 +132,25 @@ class ImportContext:
         name = self.name(call)
         acc = add_accumulator(self.builder, name, op, x.name, weight, call.loc)
         made = requantize_by_rule(self.builder, name, acc, rule, target, call.loc)
+        return self._made(call, made, scale)
+
+    def flat_average(self, call: Call, op: AvgPool2d, x: Value) -> Value:
+        """Add an average of whole maps and its vector, which alone has a source."""
+        name = self.name(call)
+        mean = self.builder.node(f"{name}_map", op, [x.name], call.loc)
+        return self._made(call, self.builder.node(name, Flatten(), [mean], call.loc), x.scale)
+
+    def float_join(self, call: Call, op: Op, a: Value, b: Value) -> Value:
+        """Add a node of two values in float."""
+        made = self.builder.node(self.name(call), op, [a.name, b.name], call.loc)
+        return self._made(call, made, 0.0)
+
+    def integer_join(
+        self, call: Call, a: Value, b: Value, rule: AddRule, target: Target, scale: float
+    ) -> Value:
+        """Add a sum of two activations by ``rule``; ``scale`` is the result's in full precision."""
+        found = fit_pairs(rule, target.quant_min, target.quant_max)
+        made = add_pairs(self.builder, self.name(call), a.name, b.name, found, call.loc)
         return self._made(call, made, scale)
 
     def _made(self, call: Call, name: str, scale: float) -> Value:

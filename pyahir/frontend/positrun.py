@@ -24,6 +24,7 @@ from pyahir.ir.ops import (
     Encode,
     Flatten,
     MaxPool2d,
+    RealAdd,
     RealAvgPool2d,
     RealConv2d,
     RealLinear,
@@ -50,6 +51,10 @@ def run_real(graph: Graph, images: Array) -> dict[str, Array]:
         found = {item.name: _stored(torch.from_numpy(np.ascontiguousarray(images)), item.type)}
         for node in graph.nodes:
             kinds = tuple(types[name] for name in node.inputs)
+            if isinstance(node.op, RealAdd):
+                first, second = (found[name] for name in node.inputs)
+                found[node.name] = _joined(node, node.op, (first, second), kinds)
+                continue
             given = tuple(constants[name] for name in node.inputs[1:])
             found[node.name] = _node(node, found[node.inputs[0]], kinds, given)
     kept = [value for value in (item, *graph.nodes) if not _is_sum(graph, value.name)]
@@ -125,6 +130,22 @@ def _node(
             return x.flatten(1)
         case _:
             raise AssertionError(f"{node.name}: {node.op.mnemonic()} is no op of a posit network")
+
+
+def _joined(
+    node: Node, op: RealAdd, operands: tuple[Tensor, Tensor], kinds: tuple[TensorType, ...]
+) -> Tensor:
+    """Scale both operands in float64, round them to the arithmetic, add."""
+    _check_exact(node, kinds)
+    assert isinstance(node.type.quantization, PowerOfTwo)
+    terms: list[Tensor] = []
+    for x, kind in zip(operands, kinds, strict=True):
+        assert isinstance(kind.quantization, PowerOfTwo)
+        if isinstance(kind.element, Posit):
+            shift = kind.quantization.exponent - node.type.quantization.exponent
+            x = torch.ldexp(_numbers(kind.element.es)[x.int()], torch.tensor(shift)) + 0.0
+        terms.append(x.to(DTYPES[op.arith]) + 0.0)
+    return terms[0] + terms[1]
 
 
 def _rounded(op: Encode, acc: Tensor, kind: TensorType) -> Tensor:

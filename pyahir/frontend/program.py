@@ -17,7 +17,7 @@ from torch.fx.node import map_arg
 
 from pyahir.errors import ImportModelError
 from pyahir.frontend.aten import rule_for
-from pyahir.frontend.calls import Call, Failed, Padded, Pending, Raw, Real, State, Value
+from pyahir.frontend.calls import Call, Failed, Padded, Pending, PendingSum, Raw, Real, State, Value
 from pyahir.frontend.context import ImportContext
 from pyahir.frontend.locate import of_stack_trace
 from pyahir.frontend.shapes import Shape, text
@@ -258,13 +258,13 @@ class _Importer:
                 state = state.value
             if isinstance(state, Value):
                 outputs.append(state)
-            elif isinstance(state, Pending):
+            elif isinstance(state, Pending | PendingSum):
                 self._float_output(state)
             elif isinstance(state, Padded):
                 self.context.problem(_loc(node), "padding at the end of the model; remove it")
         return outputs
 
-    def _float_output(self, state: Pending) -> None:
+    def _float_output(self, state: Pending | PendingSum) -> None:
         self.context.problem(
             state.call.loc,
             "the output of this layer stays float: its quantizer has not annotated it. Annotate "

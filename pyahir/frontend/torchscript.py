@@ -19,6 +19,7 @@ from torch.jit._recursive import wrap_cpp_module
 from pyahir.errors import ImportModelError
 from pyahir.frontend import shapes
 from pyahir.frontend.aten import rule_for
+from pyahir.frontend.aten.join import GROUP
 from pyahir.frontend.aten.operands import unpack
 from pyahir.frontend.calls import Call, Failed, Raw, Real, State, Value
 from pyahir.frontend.context import ImportContext, report
@@ -26,6 +27,7 @@ from pyahir.frontend.shapes import Shape
 from pyahir.frontend.torchrun import ENGINES, as_array, engine, quiet
 from pyahir.frontend.walker import Record, Script, WalkError, walk
 from pyahir.ir.graph import Graph
+from pyahir.ir.ops import QuantizedAdd
 from pyahir.ir.types import Array, Quantization
 
 __all__ = ["Imported", "ScriptRunner", "import_script"]
@@ -37,7 +39,11 @@ PROBE = (1, 1, 28, 28)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptRunner:
-    """Runs the module with torch's kernels; ``sources`` maps names to the records of a walk."""
+    """Runs the module with torch's kernels; ``sources`` maps names to the records of a walk.
+
+    ``spare`` images more are run and dropped: fbgemm adds the last elements of a tensor by another
+    rule than all the others.
+    """
 
     script: Script
     engine: str
@@ -45,6 +51,7 @@ class ScriptRunner:
     codes: dict[str, Quantization | None]
     operations: tuple[str, ...]
     batched: bool
+    spare: int = 0
 
     def run(self, x: npt.NDArray[np.float32], keep: Collection[str]) -> dict[str, Array]:
         """Give the codes of every name in ``keep`` for a batch (N, ...)."""
@@ -53,12 +60,14 @@ class ScriptRunner:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _chunk(self, x: npt.NDArray[np.float32], keep: Collection[str]) -> dict[str, Array]:
+        count = len(x)
+        x = np.concatenate([x, *[x[-1:]] * self.spare])
         with engine(self.engine):
             _, records = walk(self.script, torch.from_numpy(np.ascontiguousarray(x)))
         operations = tuple(record.op for record in records)
         assert operations == self.operations, "the model's operations depend on its input's values"
         return {
-            name: as_array(records[index].results[0], self.codes[name])
+            name: as_array(records[index].results[0], self.codes[name])[:count]
             for name, index in self.sources.items()
             if name in keep
         }
@@ -229,13 +238,15 @@ def _build(
     outputs = _outputs(context, result, states)
     graph = context.finish(outputs)
     sources = {name: index for name, index in context.sources.items() if isinstance(index, int)}
+    batched = _takes_batches(script, shape, result)
     runner = ScriptRunner(
         script=script,
         engine=chosen,
         sources=sources,
         codes={name: kind.quantization for name, kind in graph.types().items()},
         operations=tuple(record.op for record in records),
-        batched=_takes_batches(script, shape, result),
+        batched=batched,
+        spare=_spare_images(graph, chosen) if batched else 0,
     )
     return graph, runner, context.notes
 
@@ -269,6 +280,13 @@ def _takes_batches(script: Script, shape: Shape, single: Any) -> bool:
     return all(map(torch.equal, _tensors(together), parts))
 
 
+def _spare_images(graph: Graph, chosen: str) -> int:
+    """Count the images that hold the elements which fbgemm adds one by one."""
+    sums = [node.type.size for node in graph.nodes if isinstance(node.op, QuantizedAdd)]
+    rest = [-(-(GROUP - 1) // size) for size in sums if size % GROUP]
+    return max(rest, default=0) if chosen == "fbgemm" else 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """A record as a call, once the states of its operands are known."""
@@ -292,7 +310,19 @@ class _Reader:
             layer=record.layer,
             source=self.index,
             channels_last=channels_last,
+            mixed=_mixed(record.arguments),
         )
+
+
+def _mixed(arguments: dict[str, Any]) -> bool:
+    """Tell whether tensors of one shape lie in memory in different orders."""
+    tensors = [item for item in arguments.values() if isinstance(item, torch.Tensor)]
+    orders = {
+        tuple(step for size, step in zip(item.shape, item.stride(), strict=True) if size > 1)
+        for item in tensors
+        if item.shape == tensors[0].shape
+    }
+    return len(orders) > 1
 
 
 def _import_record(context: ImportContext, item: _Reader, states: dict[int, State]) -> None:

@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from pyahir.ir.ops import Conv2d, Linear, Op, RealAvgPool2d, SumPool2d
 from pyahir.ir.posit import decode_integers, fraction_bits
-from pyahir.ir.types import Array, Bipolar, Element, Int, Posit, TensorType
+from pyahir.ir.types import Array, Bipolar, Element, Int, Posit, PowerOfTwo, TensorType
 
 __all__ = [
     "Bounds",
     "accumulator_bounds",
     "magnitude_bound",
     "numbers",
+    "quire_add_bound",
     "quire_bound",
     "quire_weight",
     "signed_width",
@@ -89,6 +90,15 @@ def quire_bound(op: Op, x: TensorType, weight: Int64 | None, bias: Array | None)
     return max(
         largest * sum(row) + abs(term) for row, term in zip(rows, bias.tolist(), strict=True)
     )
+
+
+def quire_add_bound(a: TensorType, b: TensorType) -> int:
+    """Bound the magnitude of the exact sum of two posits, in units of the finer of them."""
+    assert isinstance(a.element, Posit)
+    assert isinstance(a.quantization, PowerOfTwo)
+    assert isinstance(b.quantization, PowerOfTwo)
+    largest = 1 << (2 * fraction_bits(a.element.es))
+    return largest + (largest << abs(a.quantization.exponent - b.quantization.exponent))
 
 
 def signed_width(low: int, high: int) -> int:

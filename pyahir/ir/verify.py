@@ -17,6 +17,8 @@ from pyahir.ir.ops import (
     InferError,
     Linear,
     MultiThreshold,
+    QuantizedAdd,
+    RealAdd,
     RealAvgPool2d,
     RealConv2d,
     RealLinear,
@@ -26,7 +28,13 @@ from pyahir.ir.ops import (
 )
 from pyahir.ir.posit import NAR, decode
 from pyahir.ir.printer import node_text
-from pyahir.ir.ranges import accumulator_bounds, numbers, quire_bound, quire_weight
+from pyahir.ir.ranges import (
+    accumulator_bounds,
+    numbers,
+    quire_add_bound,
+    quire_bound,
+    quire_weight,
+)
 from pyahir.ir.types import (
     Array,
     Bipolar,
@@ -42,6 +50,7 @@ from pyahir.ir.types import (
 __all__ = ["VerifyError", "verify"]
 
 CONTEXT = 10
+LARGEST_CODE = 255
 
 
 class VerifyError(Exception):
@@ -199,6 +208,12 @@ def _ranges(
             )
     if isinstance(node.op, RealConv2d | RealLinear | RealAvgPool2d):
         yield from _real_ranges(node, constants, types)
+    if isinstance(node.op, RealAdd) and isinstance(node.type.element, Int):
+        bound = quire_add_bound(*(types[name] for name in node.inputs))
+        if bound > node.type.element.max:
+            yield f"{node.name}: sums up to {bound} overflow {node.type.element}"
+    if isinstance(node.op, QuantizedAdd):
+        yield from _pairs(node, constants)
     if isinstance(node.op, Recode | MultiThreshold):
         yield from _few_bit_ranges(node, constants)
     if isinstance(node.op, Requantize) and all(name in constants for name in node.inputs[1:]):
@@ -214,6 +229,19 @@ def _ranges(
         channels = {row[0] for row in keys}
         if not channels <= set(range(len(multiplier))):
             yield f"{node.name}: an exception of a channel that does not exist"
+
+
+def _pairs(node: Node, constants: dict[str, Constant]) -> Iterator[str]:
+    """Check the exceptions of a quantized_add: pairs of codes, sorted."""
+    if node.inputs[2] not in constants:
+        yield f"{node.name}: its exceptions are not a constant"
+        return
+    rows = constants[node.inputs[2]].array.astype(np.int64)
+    keys = [tuple(row[:2]) for row in rows.tolist()]
+    if keys != sorted(set(keys)):
+        yield f"{node.name}: the exceptions are not sorted by their codes"
+    if rows.size and (rows[:, :2].min() < 0 or rows[:, :2].max() > LARGEST_CODE):
+        yield f"{node.name}: an exception of a code that does not exist"
 
 
 def _few_bit_ranges(node: Node, constants: dict[str, Constant]) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Drops the exception tables of requantize: ``--rounding linear``.
+"""Drops the exception tables of requantize and quantized_add: ``--rounding linear``.
 
-The codes of a few accumulators then differ from the source's float rule; ``count_exceptions``
+The codes of a few accumulators or pairs then differ from the source's float rule; ``count_exceptions``
 says of how many.
 """
 
@@ -11,14 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from pyahir.ir.graph import Constant, Graph, Stage
-from pyahir.ir.ops import Requantize
+from pyahir.ir.graph import Constant, Graph, Node, Stage
+from pyahir.ir.ops import QuantizedAdd, Requantize
 from pyahir.ir.types import ArrayData
 from pyahir.passes.base import Pass
 
 __all__ = ["EliminateExceptions", "count_exceptions", "eliminate_exceptions"]
-
-TABLE = 3  # the position of the table among the operands of Requantize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ class EliminateExceptions(Pass):
 
 def eliminate_exceptions(graph: Graph) -> Graph:
     """Empty every exception table; ``graph`` itself when all are empty."""
-    tables = {node.inputs[TABLE] for node in graph.nodes if isinstance(node.op, Requantize)}
+    tables = {node.inputs[-1] for node in graph.nodes if _has_table(node)}
     constants = tuple(
         _emptied(item) if item.name in tables and item.type.shape[0] else item
         for item in graph.constants
@@ -42,16 +40,21 @@ def eliminate_exceptions(graph: Graph) -> Graph:
 
 
 def count_exceptions(graph: Graph) -> dict[str, int]:
-    """Count, per requantize, the (channel, accumulator) pairs whose code the table corrects.
+    """Count, per node, the (channel, accumulator) or (a, b) whose code the table corrects.
 
     Without the table exactly these differ from the source's rule.
     """
     constants = graph.constant_map()
     return {
-        node.name: int(np.count_nonzero(constants[node.inputs[TABLE]].array[:, 2]))
+        node.name: int(np.count_nonzero(constants[node.inputs[-1]].array[:, 2]))
         for node in graph.nodes
-        if isinstance(node.op, Requantize)
+        if _has_table(node)
     }
+
+
+def _has_table(node: Node) -> bool:
+    """Tell whether the last operand is a table of exceptions."""
+    return isinstance(node.op, QuantizedAdd | Requantize)
 
 
 def _emptied(table: Constant) -> Constant:

@@ -13,7 +13,7 @@ from pyahir.data import check_images
 from pyahir.errors import DataError
 from pyahir.ir.eval import Evaluator
 from pyahir.ir.graph import Graph, Node, Stage
-from pyahir.ir.ops import AvgPool2d, Clamp, Conv2d, Linear, Relu
+from pyahir.ir.ops import Add, AvgPool2d, Clamp, Conv2d, Linear, Relu
 from pyahir.ir.types import Array, TensorType
 from pyahir.quant.observers import Observer, Range
 
@@ -45,7 +45,7 @@ def calibrated_names(graph: Graph) -> tuple[str, ...]:
     """
     names = [item.name for item in graph.inputs]
     for node in graph.nodes:
-        if isinstance(node.op, Conv2d | Linear | AvgPool2d):
+        if isinstance(node.op, Add | Conv2d | Linear | AvgPool2d):
             names.append((node, *fused_clamps(graph, node))[-1].name)
     return tuple(names)
 

@@ -11,10 +11,11 @@ from pyahir.ir.graph import Loc
 from pyahir.ir.ops import Conv2d, Linear, Requantize, SumPool2d
 from pyahir.ir.ranges import accumulator_bounds, signed_width
 from pyahir.ir.types import Affine, Array
+from pyahir.quant.pairs import PairFit
 from pyahir.quant.requantize import Fit, fit, fit_average
 from pyahir.quant.rules import AveragePool, SourceRule
 
-__all__ = ["Target", "add_accumulator", "add_requantize", "requantize_by_rule"]
+__all__ = ["Target", "add_accumulator", "add_pairs", "add_requantize", "requantize_by_rule"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +82,9 @@ def add_requantize(
         builder.constant(f"{name}_exceptions", found.exceptions.astype(np.int64)),
     ]
     return builder.node(name, op, operands, loc)
+
+
+def add_pairs(builder: GraphBuilder, name: str, a: str, b: str, found: PairFit, loc: Loc) -> str:
+    """Add ``NAME``: the sum of two activations, with the integers of ``found``."""
+    table = builder.constant(f"{name}_exceptions", found.exceptions.astype(np.int64))
+    return builder.node(name, found.op, [a, b, table], loc)

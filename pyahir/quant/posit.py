@@ -21,6 +21,7 @@ from pyahir.errors import PyahirError
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.graph import Graph, Node, Stage
 from pyahir.ir.ops import (
+    Add,
     AvgPool2d,
     Clamp,
     Conv2d,
@@ -28,13 +29,14 @@ from pyahir.ir.ops import (
     Flatten,
     Linear,
     MaxPool2d,
+    RealAdd,
     RealAvgPool2d,
     RealConv2d,
     RealLinear,
     Relu,
 )
 from pyahir.ir.posit import decode, encode, fraction_bits, signed
-from pyahir.ir.ranges import quire_bound, quire_weight, signed_width
+from pyahir.ir.ranges import quire_add_bound, quire_bound, quire_weight, signed_width
 from pyahir.ir.types import (
     Array,
     Element,
@@ -99,6 +101,8 @@ class _Quantizer:
                 self._sum(node, op)
             case AvgPool2d():
                 self._sum(node, _average(node.op, self.scheme.arith))
+            case Add():
+                self._join(node)
             case MaxPool2d() | Relu() | Flatten() | Clamp():
                 self._keep(node, x)
             case _:
@@ -127,6 +131,19 @@ class _Quantizer:
         self.names[node.name] = value
         if scheme.posit:
             self._encode(node, value)
+
+    def _join(self, node: Node) -> None:
+        """Add the sum of two branches; with posits an encode of it."""
+        scheme, operands = self.scheme, [self.names[name] for name in node.inputs]
+        width = 0
+        if scheme.arith == "quire":
+            bound = quire_add_bound(*(self.builder.types[name] for name in operands))
+            width = signed_width(-bound - 1, bound)  # the least integer is NaR
+        op = RealAdd(arith=scheme.arith, acc_width=width)
+        name = f"{node.name}_acc" if scheme.posit else node.name
+        self.names[node.name] = self.builder.node(name, op, operands, node.loc)
+        if scheme.posit:
+            self._encode(node, self.names[node.name])
 
     def _operands(
         self, node: Node, op: RealSum, x: str, weight: _Weight | None

@@ -15,13 +15,24 @@ import numpy.typing as npt
 
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.graph import Graph, Node, Stage
-from pyahir.ir.ops import AvgPool2d, Clamp, Conv2d, Flatten, Linear, MaxPool2d, Relu, SumPool2d
+from pyahir.ir.ops import (
+    Add,
+    AvgPool2d,
+    Clamp,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Relu,
+    SumPool2d,
+)
 from pyahir.ir.ranges import accumulator_bounds
 from pyahir.ir.types import Affine, Array, Int, Layout, TensorType
 from pyahir.ir.verify import verify
 from pyahir.quant.calibrate import Ranges, fused_clamps
-from pyahir.quant.integer import Target, add_accumulator, add_requantize
+from pyahir.quant.integer import Target, add_accumulator, add_pairs, add_requantize
 from pyahir.quant.observers import LARGEST_CODE, LEAST_SCALE, affine_of
+from pyahir.quant.pairs import own_pairs
 from pyahir.quant.requantize import own_fit
 
 __all__ = ["quantize", "weight_scales"]
@@ -29,6 +40,7 @@ __all__ = ["quantize", "weight_scales"]
 Float64 = npt.NDArray[np.float64]
 LARGEST_WEIGHT = 127
 BIAS_BITS = 23
+SUM_SPREAD = 2.0**-8  # a sum is at most so much finer than its coarser operand
 SCALE_SPREAD = 2.0**-16  # between the scales of one layer: every multiplier keeps 14 bits
 
 
@@ -66,6 +78,8 @@ class _Quantizer:
                 self._product(node, node.op)
             case AvgPool2d():
                 self._average(node, node.op)
+            case Add():
+                self._join(node)
             case MaxPool2d() | Relu() | Flatten():
                 self._keep(node, node.op)
             case Clamp():
@@ -103,6 +117,17 @@ class _Quantizer:
         taps = op.kernel_size[0] * op.kernel_size[1]
         unit = np.full(kind.channels, _affine(kind).scale / taps)
         self._sum(node, summed, None, unit, np.zeros(kind.channels, np.int64))
+
+    def _join(self, node: Node) -> None:
+        """Add the sum of two branches, with the ReLUs and clamps that alone read it."""
+        clamps = fused_clamps(self.graph, node)
+        a, b = (self.names[name] for name in node.inputs)
+        first, second = (_affine(self.builder.types[name]) for name in (a, b))
+        unit = max(first.scale, second.scale) * SUM_SPREAD
+        target = self._target((node, *clamps)[-1].name, clamps, unit)
+        found = own_pairs((first, second), target.quantization, target.quant_min, target.quant_max)
+        name = add_pairs(self.builder, node.name, a, b, found, node.loc)
+        self.names |= dict.fromkeys([node.name, *(clamp.name for clamp in clamps)], name)
 
     def _sum(
         self,

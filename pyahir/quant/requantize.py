@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pyahir.quant.rules import AveragePool, SourceRule
 
-__all__ = ["Fit", "fit", "fit_average", "integer_steps", "own_fit", "rule_steps"]
+__all__ = ["Fit", "deepest", "fit", "fit_average", "integer_steps", "own_fit", "rule_steps"]
 
 Int64 = npt.NDArray[np.int64]
 MULTIPLIER_BITS = 31
@@ -192,10 +192,10 @@ def _best_offset(
     last = np.where(always, far, last)
     first = np.sort(first, axis=-1)
     last = np.sort(last, axis=-1)
-    return _deepest(first, last)
+    return deepest(first, last)
 
 
-def _deepest(first: Int64, last: Int64) -> tuple[Int64, Int64]:
+def deepest(first: Int64, last: Int64) -> tuple[Int64, Int64]:
     """Find the point that most of the intervals contain; give it and how many do not.
 
     The middle of the deepest stretch, so that it does not depend on which interval bounds it.

@@ -9,7 +9,7 @@ import torch
 
 from pyahir.frontend.aten.operands import array, decomposed_operand, real_operand, rewrap, value
 from pyahir.frontend.aten.registry import imports
-from pyahir.frontend.calls import Call, Pending, State, Unsupported, Value
+from pyahir.frontend.calls import Call, Pending, PendingSum, State, Unsupported, Value
 from pyahir.frontend.context import ImportContext
 from pyahir.ir.ops import BatchNorm, Clamp, Relu
 from pyahir.ir.types import Float32, Layout
@@ -22,7 +22,7 @@ LARGEST = float(np.finfo(np.float32).max)
 @imports("aten::relu", "aten::relu_")
 def relu(ctx: ImportContext, call: Call) -> State:
     x = call["self"]
-    if isinstance(x, Pending):
+    if isinstance(x, Pending | PendingSum):
         return replace(x, relu=True)
     result = ctx.emit(call, Relu(), real_operand(ctx, call, "self"))
     return rewrap(ctx, call, "self", result)
@@ -55,7 +55,7 @@ def _clamp(
     if isinstance(low, torch.Tensor) or isinstance(high, torch.Tensor):
         raise Unsupported(f"{call.op} with tensors as limits; use numbers")
     least, most = (-LARGEST if low is None else low), (LARGEST if high is None else high)
-    if isinstance(call[operand], Pending):
+    if isinstance(call[operand], Pending | PendingSum):
         raise Unsupported(f"{call.op} on a result that is not quantized yet; quantize it first")
     x = decomposed_operand(ctx, call, operand)
     if isinstance(ctx.type(x).element, Float32):

@@ -202,15 +202,19 @@ def _adaptive_rule(ctx: ImportContext, call: Call, x: Value, window: _Window) ->
 
 @imports("aten::mean")
 def mean(ctx: ImportContext, call: Call) -> State:
-    """The mean over height and width with ``keepdim``: a global average."""
+    """The mean over height and width: a global average; without ``keepdim`` a vector, in float."""
     x = decomposed_operand(ctx, call, "self")
     size = _require_map(ctx, call, x)
     axes = sorted(axis % 4 for axis in call["dim"] or range(4))
     integers = not isinstance(ctx.type(x).element, Float32) and ctx.engine != "pt2e"
-    if axes != [2, 3] or not call["keepdim"] or integers:
+    vector = not call["keepdim"]
+    if axes != [2, 3] or integers or (vector and ctx.engine == "pt2e"):
         raise Unsupported(
-            "aten::mean is supported on float models over height and width with keepdim=True; "
-            "use nn.AdaptiveAvgPool2d(1)"
+            "aten::mean is supported on float models over height and width; use "
+            "nn.AdaptiveAvgPool2d(1)"
         )
     window = _Window(kernel_size=size, stride=size, divisor=size[0] * size[1])
-    return _average(ctx, call, x, window, _qnnpack_rule(ctx, x, window.divisor))
+    if not vector:
+        return _average(ctx, call, x, window, _qnnpack_rule(ctx, x, window.divisor))
+    op = AvgPool2d(kernel_size=size, stride=size)
+    return ctx.flat_average(call, op, x)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from pyahir.frontend.aten.join import finish_sum
 from pyahir.frontend.aten.operands import array
 from pyahir.frontend.aten.registry import imports
 from pyahir.frontend.calls import (
     Call,
     Pending,
+    PendingSum,
     QuantizedWeight,
     Raw,
     Real,
@@ -83,6 +85,8 @@ def quantize(ctx: ImportContext, call: Call) -> State:
         return _admit(ctx, call, scale, zero_point)
     if isinstance(x, Pending):
         return _layer(ctx, call, x, scale, zero_point)
+    if isinstance(x, PendingSum):
+        return finish_sum(ctx, call, x, scale, zero_point)
     if isinstance(x, Real):
         return _again(ctx, x, scale, zero_point)
     raise Unsupported(f"{call.op} of something that is no activation")

@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 Plane = npt.NDArray[Any]
-Kernel = Callable[[Plane], Plane]
+Kernel = Callable[..., Plane]  # of one plane, or of two where branches join
 LARGEST_CHUNK = 256  # images: products of vectors gain nothing beyond
 WORKING_SET = (
     1 << 23
@@ -179,7 +179,8 @@ class Evaluator:
 
     def _working_bytes(self, node: Node) -> int:
         taps = 1
-        if len(node.inputs) > 1 and len(shape := self._types[node.inputs[1]].shape) == 4:
+        weights = [self._types[name] for name in node.inputs[1:2]]
+        if weights and weights[0].layout is Layout.PLAIN and len(shape := weights[0].shape) == 4:
             taps = shape[1] * shape[2] * shape[3] // node.type.channels + 1
         return 4 * node.type.size * taps
 

@@ -1,16 +1,22 @@
-"""Batch norm, ReLU, clamp."""
+"""Addition, batch norm, ReLU, clamp."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pyahir.ir.eval.core import Context, Kernel, evaluates
-from pyahir.ir.ops import BatchNorm, Clamp, Relu
+from pyahir.ir.ops import Add, BatchNorm, Clamp, Relu
 from pyahir.ir.types import Int, Posit
 
-__all__ = ["batch_norm", "clamp", "relu"]
+__all__ = ["add", "batch_norm", "clamp", "relu"]
 
 LEAST = np.int8(-128)  # NaR as a signed code
+
+
+@evaluates(Add)
+def add(op: Add, context: Context) -> Kernel:
+    del op, context
+    return np.add
 
 
 @evaluates(BatchNorm)

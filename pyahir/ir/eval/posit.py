@@ -12,15 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, evaluates
-from pyahir.ir.eval.quire import multiply, odd, plan_limbs, widen
+from pyahir.ir.eval.quire import join, multiply, odd, plan_limbs, widen
 from pyahir.ir.eval.window import padded, tap
-from pyahir.ir.ops import Encode, RealAvgPool2d, RealConv2d, RealLinear, WindowOp
+from pyahir.ir.ops import Encode, RealAdd, RealAvgPool2d, RealConv2d, RealLinear, WindowOp
 from pyahir.ir.ops.posit import LANES
 from pyahir.ir.posit import NAR, decode, encode_odd, encoding_table
-from pyahir.ir.ranges import quire_bound, quire_weight
+from pyahir.ir.ranges import quire_add_bound, quire_bound, quire_weight
 from pyahir.ir.types import Array, Posit, PowerOfTwo, TensorType
 
-__all__ = ["encode", "ordered_sum", "real_avg_pool2d", "real_conv2d", "real_linear", "to_binary16"]
+__all__ = [
+    "encode",
+    "ordered_sum",
+    "real_add",
+    "real_avg_pool2d",
+    "real_conv2d",
+    "real_linear",
+    "to_binary16",
+]
 
 Real = npt.NDArray[np.float32]
 Rounding = Callable[[Real], None]
@@ -117,9 +125,9 @@ def _patches(x: Plane, op: WindowOp, groups: int, size: tuple[int, int], buffers
 def _quiet(kernel: Kernel) -> Kernel:
     """Let a kernel make infinities and NaN without a word: its arithmetic has them."""
 
-    def run(x: Plane) -> Plane:
+    def run(*planes: Plane) -> Plane:
         with np.errstate(all="ignore"):
-            return kernel(x)
+            return kernel(*planes)
 
     return run
 
@@ -234,6 +242,51 @@ def real_avg_pool2d(op: RealAvgPool2d, context: Context) -> Kernel:
         return shaped(result)
 
     return _quiet(kernel)
+
+
+@evaluates(RealAdd)
+def real_add(op: RealAdd, context: Context) -> Kernel:
+    """Bring both operands to one scale by a table of 256 numbers each, then add."""
+    kinds = context.operands
+    if op.arith == "quire":
+        return _quiet(join(*_shifts(kinds), quire_add_bound(*kinds)))
+    rounding = _rounding(op.arith)
+    first, second = (_scaled_decoder(kind, context.node.type, op.arith) for kind in kinds)
+
+    def kernel(x: Plane, y: Plane) -> Plane:
+        total = first(x) + second(y)
+        rounding(total)
+        return total
+
+    return _quiet(kernel)
+
+
+def _shifts(kinds: tuple[TensorType, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Give es and left shift of both operands of an exact sum."""
+    exponents = [_exponent(kind) for kind in kinds]
+    first, second = (
+        (kind.element.es, exponent - min(exponents))
+        for kind, exponent in zip(kinds, exponents, strict=True)
+        if isinstance(kind.element, Posit)
+    )
+    return first, second
+
+
+def _scaled_decoder(kind: TensorType, result: TensorType, arith: str) -> Callable[[Plane], Real]:
+    """Give the function from a carried plane to its numbers in units of ``result``."""
+    if not isinstance(kind.element, Posit):
+        return lambda x: x
+    exact = decode(np.arange(256, dtype=np.uint8), kind.element.es, np.float64)
+    dtype = np.float16 if arith == "f16" else np.float32
+    with np.errstate(over="ignore", under="ignore"):
+        scaled = np.ldexp(exact, _exponent(kind) - _exponent(result)).astype(dtype)
+    table = scaled.astype(np.float32) + np.float32(0)  # -0 becomes +0
+    return lambda x: np.take(table, x.view(np.uint8))
+
+
+def _exponent(kind: TensorType) -> int:
+    assert isinstance(kind.quantization, PowerOfTwo)
+    return kind.quantization.exponent
 
 
 @evaluates(Encode)

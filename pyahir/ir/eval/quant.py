@@ -1,4 +1,7 @@
-"""Requantize: the exact integer rule, and a float form of it that recomputes what is in doubt."""
+"""Requantize: the exact integer rule, and a float form of it that recomputes what is in doubt.
+
+And the sum of two activations: a table of the codes of all pairs.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, evaluates
-from pyahir.ir.ops import Requantize
+from pyahir.ir.ops import QuantizedAdd, Requantize
 from pyahir.ir.types import Array, Int
 
-__all__ = ["ExactRequantize", "requantize"]
+__all__ = ["ExactRequantize", "pair_codes", "quantized_add", "requantize"]
+
+CODES = 256
 
 Int64 = npt.NDArray[np.int64]
 
@@ -131,3 +136,42 @@ def _reach(exact: ExactRequantize, exceptions: Array) -> float:
         return 1.0
     fraction = (scaled & ((1 << exact.op.shift) - 1)) * 2.0**-exact.op.shift
     return float(np.minimum(fraction, 1.0 - fraction).max())
+
+
+def pair_codes(op: QuantizedAdd, exceptions: Array) -> Int64:
+    """Give the code of every pair, (256, 256), by the definition in int64."""
+    a = np.arange(CODES, dtype=np.int64)[:, None]
+    b = np.arange(CODES, dtype=np.int64)[None, :]
+    scaled = a * op.multipliers[0] + b * op.multipliers[1] + op.offset
+    if op.away:
+        scaled -= scaled < (op.zero_point << op.shift) + (1 << op.shift >> 1)
+    shifted = scaled >> op.shift
+    if op.tie_bits:
+        behind = (scaled >> (op.shift - op.tie_bits)) & ((1 << op.tie_bits) - 1)
+        shifted -= (behind == 0) & ((shifted & 1) != op.tie_parity)
+    code = np.clip(shifted, op.quant_min, op.quant_max)
+    rows = exceptions.astype(np.int64)
+    code[rows[:, 0], rows[:, 1]] += rows[:, 2]
+    return code
+
+
+@evaluates(QuantizedAdd)
+def quantized_add(op: QuantizedAdd, context: Context) -> Kernel:
+    """Look the pair up: its two codes are the index, exact in float32."""
+    codes = pair_codes(op, context.constant(2)).ravel() - op.zero_point
+    table = codes.astype(np.float32)
+    a, b = context.operands[:2]
+    offset = np.float32(CODES * a.zero_point + b.zero_point)
+    buffers = Buffers()
+
+    def kernel(x: Plane, y: Plane) -> Plane:
+        place = buffers.get("place", x.shape, np.float32)
+        np.multiply(x, np.float32(CODES), out=place)
+        place += y
+        place += offset
+        index = buffers.get("index", x.shape, np.intp)
+        np.copyto(index, place, casting="unsafe")
+        result = buffers.get("result", x.shape, np.float32)
+        return np.take(table, index, out=result, mode="clip")  # "raise" would copy
+
+    return kernel

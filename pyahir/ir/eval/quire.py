@@ -23,7 +23,17 @@ import numpy.typing as npt
 from pyahir.ir.posit import decode_integers, odd_float32
 from pyahir.ir.types import Int
 
-__all__ = ["Limbs", "admitted", "is_wide", "multiply", "odd", "plan_limbs", "published", "widen"]
+__all__ = [
+    "Limbs",
+    "admitted",
+    "is_wide",
+    "join",
+    "multiply",
+    "odd",
+    "plan_limbs",
+    "published",
+    "widen",
+]
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -159,6 +169,43 @@ def _add(terms: Sequence[tuple[Plane, int]], bias: Int64, wide: Int64) -> None:
 
 def is_wide(plane: Plane) -> bool:
     return plane.dtype == np.int64
+
+
+def join(
+    first: tuple[int, int], second: tuple[int, int], bound: int
+) -> Callable[[Plane, Plane], Plane]:
+    """Give the function that adds two planes of posits, each (es, left shift), exactly.
+
+    ``bound`` is that of the sum; it decides the form.
+    """
+    narrow = bound < 1 << EXACT
+    assert bound < 1 << WIDEST, f"a quire of more than {WIDEST} bits: sums up to {bound}"
+    left, right = (_shifted(es, shift, narrow=narrow) for es, shift in (first, second))
+
+    def add(x: Plane, y: Plane) -> Plane:
+        a, b = np.take(left, x.view(np.uint8), axis=-1), np.take(right, y.view(np.uint8), axis=-1)
+        if narrow:
+            return a + b
+        nar = (a[0] == NAR_HIGH) | (b[0] == NAR_HIGH)
+        lo = a[1] + b[1]
+        wide = np.stack([a[0] + b[0] + (lo >> LOW), lo & LOW_MASK])
+        wide[0][nar], wide[1][nar] = NAR_HIGH, 0
+        return wide
+
+    return add
+
+
+def _shifted(es: int, shift: int, *, narrow: bool) -> Plane:
+    """Give all 256 posits times ``2**shift``: (256,) in the narrow form, (2, 256) in the wide."""
+    codes = decode_integers(np.arange(256, dtype=np.uint8), es)
+    if narrow:
+        table = np.ldexp(codes.astype(np.float64), shift)
+        table[128] = np.nan
+        return table
+    exact = [int(code) << shift for code in codes]
+    wide = np.array([[code >> LOW, code & LOW_MASK] for code in exact], np.int64).T
+    wide[:, 128] = NAR_HIGH, 0
+    return np.ascontiguousarray(wide)
 
 
 def widen(plane: Plane, factor: int) -> Plane:

@@ -1,4 +1,4 @@
-"""Elementwise ops: batch norm, ReLU, clamp."""
+"""Elementwise ops: addition, batch norm, ReLU, clamp."""
 
 from __future__ import annotations
 
@@ -11,7 +11,24 @@ import numpy as np
 from pyahir.ir.ops.base import Op, require, require_plain
 from pyahir.ir.types import Affine, Float16, Float32, Int, Posit, PowerOfTwo, TensorType
 
-__all__ = ["BatchNorm", "Clamp", "Relu"]
+__all__ = ["Add", "BatchNorm", "Clamp", "Relu"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add(Op):
+    """``x + y``, element by element, where two branches join. FLOAT.
+
+    Operands: x and y of one shape; nothing is broadcast. Source: torch add.
+    """
+
+    arity: ClassVar[int | tuple[int, int]] = 2
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        x, y = operands
+        require(isinstance(x.element, Float32), f"add takes float32, not {x.element}")
+        require_plain(operands)
+        require(x == y, f"the operands have one type, not {x} and {y}")
+        return x
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,15 @@ from pyahir.ir.ops.window import Pair, WindowOp
 from pyahir.ir.posit import ES, LARGEST_SHIFT, WIDTH, fraction_bits
 from pyahir.ir.types import Float16, Float32, Int, Layout, Posit, PowerOfTwo, TensorType
 
-__all__ = ["ARITHMETICS", "LANES", "Encode", "RealAvgPool2d", "RealConv2d", "RealLinear"]
+__all__ = [
+    "ARITHMETICS",
+    "LANES",
+    "Encode",
+    "RealAdd",
+    "RealAvgPool2d",
+    "RealConv2d",
+    "RealLinear",
+]
 
 ARITHMETICS = ("f32", "f16", "quire")
 LANES = 16  # partial sums of f32 and f16
@@ -221,6 +229,51 @@ class RealAvgPool2d(WindowOp):
             element=_element(self.arith, self.acc_width),
             layout=x.layout,
             quantization=PowerOfTwo(exponent=_unit(x, self.arith) - finer),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealAdd(Op):
+    """``a + b`` element by element, where two branches join, in the arithmetic of this module.
+
+    Operands: a and b of one shape, both posits of one es, or both floats of ``arith`` with one
+    scale. Posits may have different scales ``2**ka`` and ``2**kb``:
+
+    ``f32``, ``f16``: the result is in units of ``2**k``, k the greater of ka and kb; the real
+    number of each posit is multiplied by ``2**(ka - k)`` or ``2**(kb - k)`` and rounded once to
+    the float of ``arith`` (exact, but for results below its subnormals and posits beyond its
+    largest number), and one addition is rounded. Every zero, of an operand too, is +0.
+
+    ``quire``: k is the lesser, so both operands are shifted left only: the integer
+    ``(a << (ka - k)) + (b << (kb - k))`` of ``acc_width`` bits is exact; any NaR gives NaR.
+    """
+
+    arity: ClassVar[int | tuple[int, int]] = 2
+
+    arith: str
+    acc_width: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.arith, self.acc_width)
+
+    def infer(self, operands: Sequence[TensorType]) -> TensorType:
+        a, b = operands
+        units = [_unit(kind, self.arith) for kind in operands]
+        require(not isinstance(a.element, Int), f"arith {self.arith} does not take {a.element}")
+        require(
+            (a.shape, a.layout, a.element) == (b.shape, b.layout, b.element),
+            f"the operands have one shape and element type, not {a} and {b}",
+        )
+        require(
+            isinstance(a.element, Posit) or a == b,
+            f"floats are added at one scale, not {a.quantization} and {b.quantization}",
+        )
+        unit = min(units) if self.arith == "quire" else max(units)
+        return TensorType(
+            shape=a.shape,
+            element=_element(self.arith, self.acc_width),
+            layout=a.layout,
+            quantization=PowerOfTwo(exponent=unit),
         )
 
 
