@@ -27,7 +27,7 @@ REMAKE = (
     "  quantized: torch.jit.save(torch.jit.trace(model.eval(), x), 'model.pt')\n"
     "  float:     torch.export.save(torch.export.export(model.eval(), (x,)), 'model.pt2')"
 )
-ACCEPTED = "a file saved by torch.jit.save or torch.export.save"
+ACCEPTED = "a file saved by torch.jit.save or torch.export.save, or a quantized ONNX file"
 UNTRUSTED = (
     ": loading it runs code from the file. If you trust it, add --trust-pickle; better, " + REMAKE
 )
