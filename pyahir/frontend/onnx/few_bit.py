@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,54 +19,22 @@ import numpy.typing as npt
 from pyahir.errors import ImportModelError
 from pyahir.frontend.onnx.affine import AffineMap
 from pyahir.frontend.onnx.constants import Levels, State
+from pyahir.frontend.onnx.layers import Chain, OpenLayer, finished, recoded
 from pyahir.frontend.onnx.model import Item, OnnxModel
 from pyahir.frontend.onnx.quantizers import bipolar_scale, multi_threshold, quantizer
 from pyahir.frontend.onnx.weights import bias_terms, layer_levels
 from pyahir.frontend.onnx.windows import Window, window
 from pyahir.ir.graph import legal_name, unique_name
-from pyahir.ir.ops.threshold import PIXELS
-from pyahir.quant.few_bit import Activation, FewBitLayer, FewBitNetwork, Pixels, Pool
+from pyahir.quant.few_bit import Activation, FewBitNetwork, Pixels, Pool
 from pyahir.quant.thresholds import BatchNorm
 
-__all__ = ["Chain", "few_bit_network"]
+__all__ = ["few_bit_network"]
 
 Float64 = npt.NDArray[np.float64]
 ACCEPTED = (
     "Conv, MatMul, Gemm, Add, Sub, Mul, Div, BatchNormalization, Quant, BipolarQuant, "
     "MultiThreshold, MaxPool, Relu, Flatten, Reshape, Transpose, Identity, Dropout"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
-    """x"""
-
-    network: FewBitNetwork
-    recoded: str
-    activations: Mapping[str, str]
-    pools: Mapping[str, str]
-    scores: str
-    term: float
-
-
-@dataclass(slots=True, kw_only=True)
-class _Open:
-    """The layer that is read; ``path`` and ``value`` are those of the sum."""
-
-    item: Item
-    path: str
-    levels: npt.NDArray[np.int8]
-    width: int
-    map: AffineMap = field(default_factory=AffineMap)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    activation: Activation | None = None
-    norm: BatchNorm | None = None
-    pool: Pool | None = None
-    relu: bool = False
-    rising: Float64 | None = None  # the sign of the map before the pooling that came too early
-    value: str = ""
-    term: Float64 = field(default_factory=lambda: np.zeros(1))
 
 
 def few_bit_network(
@@ -89,7 +57,7 @@ class _Reader:
         self.factor, self.term = Fraction(1), Fraction(0)
         self.pixels: Pixels | None = None
         self.input_path, self.recoded = "", ""
-        self.layers: list[_Open] = []
+        self.layers: list[OpenLayer] = []
         self.activations: dict[str, str] = {}
         self.pools: dict[str, str] = {}
         self.paths: dict[str, object] = {}
@@ -199,7 +167,7 @@ class _Reader:
         if term is not None:
             layer.map = layer.map.plus(term)
 
-    def _layer(self, item: Item) -> _Open:
+    def _layer(self, item: Item) -> OpenLayer:
         """Give the layer that is open: weights were read and no quantizer yet."""
         if not self.layers or self.layers[-1].activation is not None:
             raise self.model.refuse(
@@ -249,7 +217,7 @@ class _Reader:
         layer.norm = layer.map.norm(len(layer.levels))
         self.activations[layer.path] = item.outputs[0]
 
-    def _layer_to_quantize(self, item: Item) -> _Open:
+    def _layer_to_quantize(self, item: Item) -> OpenLayer:
         if not self.layers or self.layers[-1].activation is not None:
             raise self.model.refuse(item, "a second quantizer with no weights before it")
         return self.layers[-1]
@@ -294,27 +262,9 @@ class _Reader:
 
     def _recode(self, item: Item, activation: Activation) -> None:
         """Quantize the 256 pixels, exactly; the image is in [0, 1]."""
-        real = [self.factor * Fraction(pixel, 255) + self.term for pixel in range(PIXELS)]
-        steps, least = activation.levels()
-        if activation.steps is not None and len(steps) > 1:
+        if activation.steps is not None and len(activation.steps) > 1:
             raise self.model.refuse(item, "has thresholds per channel; the input takes one row")
-        if activation.width == 1:
-            step = Fraction(float(steps.flat[0]))
-            table = np.array([x >= step for x in real], np.uint8)
-        elif activation.steps is not None:
-            row = [Fraction(step) for step in steps[0].tolist()]
-            table = np.array([least + sum(x >= step for step in row) for x in real], np.int16)
-        else:
-            unit, most = Fraction(activation.scale), least + len(steps)
-            table = np.array([min(max(round(x / unit), least), most) for x in real], np.int16)
-        if table.dtype == np.int16 and table.min() >= -128 and table.max() < 128:
-            table = table.astype(np.int8)
-        exponent = 0
-        if activation.width > 1 and math.frexp(activation.scale)[0] == 0.5:
-            exponent = math.frexp(activation.scale)[1] - 1
-        self.pixels = Pixels(
-            width=activation.width, table=table, exponent=exponent, unit=activation.scale
-        )
+        self.pixels = recoded(activation, self.factor, self.term)
         self.input_path, self.recoded = self._path(item), item.outputs[0]
 
     # layers -----------------------------------------------------------------------------------
@@ -342,7 +292,7 @@ class _Reader:
             geometry = self._window(item, values.shape)
         else:
             values = self._columns(item, values)
-        layer = _Open(
+        layer = OpenLayer(
             item=item,
             path=self._path(item),
             levels=values.astype(np.int8),
@@ -475,7 +425,7 @@ class _Reader:
             )
         if last.map.begun:
             last.norm = last.map.norm(1)
-        layers = [_finished(layer) for layer in self.layers]
+        layers = [finished(layer) for layer in self.layers]
         shape = self.model.shape if len(self.model.shape) == 3 else (self.model.shape[0], 1, 1)
         network = FewBitNetwork(
             name=self.name,
@@ -493,18 +443,3 @@ class _Reader:
             scores=last.value,
             term=float(last.term[0]),
         )
-
-
-def _finished(layer: _Open) -> FewBitLayer:
-    scale = layer.map.scale
-    return FewBitLayer(
-        path=layer.path,
-        weight=layer.levels,
-        weight_width=layer.width,
-        scale=float(scale[0]) if np.unique(scale).size == 1 else scale,
-        norm=layer.norm,
-        activation=layer.activation,
-        pool=layer.pool,
-        stride=layer.stride,
-        padding=layer.padding,
-    )

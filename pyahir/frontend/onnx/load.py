@@ -16,7 +16,8 @@ from pyahir.errors import ImportModelError
 from pyahir.frontend.brevitas.load import FewBitImport, note
 from pyahir.frontend.brevitas.runner import Coding, FewBitRunner
 from pyahir.frontend.onnx.constants import fold
-from pyahir.frontend.onnx.few_bit import Chain, few_bit_network
+from pyahir.frontend.onnx.few_bit import few_bit_network
+from pyahir.frontend.onnx.layers import Chain
 from pyahir.frontend.onnx.model import OnnxModel, read
 from pyahir.frontend.onnx.qdq import Found, qdq_graph
 from pyahir.frontend.shapes import Shape
