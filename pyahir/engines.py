@@ -138,7 +138,7 @@ def run_torch(source: SourceModel, images: Images, graph: Graph | None = None) -
 def input_codes(graph: Graph, images: Images, rule: str = "float") -> Array:
     """Quantize images (N, C, H, W) as the source of ``rule`` does; codes in the graph's layout."""
     kind = graph.inputs[0].type
-    return quantize(from_nchw(images, kind), kind, fused=rule != "pt2e")
+    return quantize(from_nchw(images, kind), kind, rule=rule)
 
 
 def run_ir(graph: Graph, codes: Array) -> Values:
