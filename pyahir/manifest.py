@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyahir.backends.aa.lower import Design, Tap
-from pyahir.ir.types import PowerOfTwo, TensorType
+from pyahir.ir.types import Bipolar, PowerOfTwo, TensorType
 from pyahir.plan.cost import cost
 from pyahir.plan.plan import Plan, PlannedLayer
 
@@ -69,7 +69,7 @@ def _cost_totals(plan: Plan, design: Design) -> dict[str, int]:
 
 def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
     scale = kind.quantization
-    assert scale is not None
+    assert scale is not None or isinstance(kind.element, Bipolar)
     return {
         "name": tap.layer,
         "value": tap.value,
@@ -78,9 +78,9 @@ def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
         "shape": list(kind.shape[1:]),
         "layout": kind.layout.value,
         "element": str(kind.element),
-        "scale": scale.scale,
+        "scale": scale.scale if scale else None,
         "exponent": scale.exponent if isinstance(scale, PowerOfTwo) else None,
-        "zero_point": scale.zero_point,
+        "zero_point": kind.zero_point,
     }
 
 

@@ -86,7 +86,7 @@ def _weights(planned: PlannedLayer) -> Memory:
 
 def _parameters(planned: PlannedLayer) -> Memory:
     layer = planned.layer
-    if layer.rescale is None and layer.rounding is None:
+    if layer.rescale is None and layer.rounding is None and layer.levels is None:
         return 0, 0
     return layer.outputs // planned.lanes_out, planned.lanes_out * finish(layer).bits
 
@@ -106,6 +106,7 @@ def _pipes(planned: PlannedLayer, cycles: int) -> Iterable[Memory]:
         rooms = line_buffer_rooms(planned.sweep, cycles)
         yield rooms.before, planned.lanes_in * code
         yield rooms.behind, planned.sweep.column_lanes * code
+        yield planned.sweep.row_gap, planned.sweep.window_lanes * code
     if planned.input_major:
         yield planned.output_folds, planned.folding.pe * finish(planned.layer).acc
     elif planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1:

@@ -23,5 +23,7 @@ def finish(layer: Layer) -> Finish:
     if layer.rescale is not None:
         form = rescale_format(layer.rescale)
         return Finish(acc=form.acc, bits=form.bits)
+    if layer.levels is not None:
+        return Finish(acc=layer.levels.acc, bits=layer.levels.bits)
     assert layer.rounding is not None, f"{layer.name} has no sums"
     return Finish(acc=layer.rounding.acc, bits=layer.rounding.bits)

@@ -22,15 +22,18 @@ from pyahir.ir.ops import (
     Flatten,
     Linear,
     MaxPool2d,
+    MultiThreshold,
     RealAvgPool2d,
     RealConv2d,
     RealLinear,
+    Recode,
     Relu,
     Requantize,
     SumPool2d,
 )
 from pyahir.ir.ops.window import WindowOp
-from pyahir.ir.types import Element, Int, Posit, TensorType
+from pyahir.ir.types import Bipolar, Element, Int, Posit, PowerOfTwo, TensorType
+from pyahir.plan.levels import Levels, levels_of
 from pyahir.plan.rounding import RealSum, Rounding, fixed_width, rounding_of
 
 __all__ = ["Layer", "LayerKind", "Rescale", "chain", "layers_of"]
@@ -83,8 +86,9 @@ class Layer:
 
     ``weight`` is (outputs, inputs), columns in OIHW order; ``vector_order[i]`` is the column of the
     i-th element of a flattened stream; the weights are integers, codes or bit patterns, as
-    ``weight_element`` says. ``clamp`` is the range of an elementwise layer. What is done with a sum
-    is its ``rescale`` (integers) or its ``rounding`` (posits and floats).
+    ``weight_element`` says. ``clamp`` is the range of an elementwise layer, ``table`` that of one
+    that recodes. What is done with a sum is its ``rescale`` (integers), its ``rounding`` (posits
+    and floats) or its ``levels`` (few bits).
     """
 
     name: str
@@ -99,6 +103,8 @@ class Layer:
     weight_element: Element = INT8
     rescale: Rescale | None = None
     rounding: Rounding | None = None
+    levels: Levels | None = None
+    table: Int64 | None = None
     clamp: tuple[float, float] | None = None
     vector_order: Int64 | None = None
 
@@ -172,6 +178,11 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
             case Flatten():
                 vector_order = _stream_order(x)
                 continue
+            case Conv2d() | Linear() if isinstance(node.type.quantization, PowerOfTwo):
+                layer = _few_bit(base, node, nodes, graph)
+                vector_order = None
+            case Recode():
+                layer = replace(base, table=constants[node.inputs[1]].astype(np.int64))
             case Conv2d() | Linear() | SumPool2d():
                 layer = _weighted(base, node, nodes, constants)
                 vector_order = None
@@ -292,6 +303,35 @@ def _real(base: Layer, node: Node, op: RealSum, rest: list[Node], graph: Graph) 
         kind=LayerKind.MATVEC,
         weight=patterns.astype(np.int64).reshape(len(array), -1),
         weight_element=operands[0].type.element,
+    )
+
+
+def _few_bit(base: Layer, node: Node, rest: list[Node], graph: Graph) -> Layer:
+    """Join a sum of few-bit numbers with the thresholds that follow it."""
+    constants = {item.name: item for item in graph.constants}
+    weight = constants[node.inputs[1]]
+    op, last, steps = node.op, node, None
+    assert isinstance(op, Conv2d | Linear)
+    if isinstance(op, Conv2d) and op.groups > 1 and isinstance(weight.type.element, Bipolar):
+        raise PlanError(
+            f"{node.loc} {node.name}: a convolution in {op.groups} groups with weights of one bit; "
+            "hardware is made for one group, as there is no weight 0"
+        )
+    if rest and isinstance(rest[0].op, MultiThreshold):
+        last = rest.pop(0)
+        steps = constants[last.inputs[1]].array
+    return replace(
+        base,
+        name=last.name,
+        value=last.name,
+        kind=LayerKind.MATVEC,
+        nodes=(node.name,) if last is node else (node.name, last.name),
+        y=last.type,
+        window=op if isinstance(op, WindowOp) else None,
+        weight=_dense(op, weight.array.astype(np.int64)),
+        weight_element=weight.type.element,
+        levels=levels_of(node, last, base.x, (weight.array, weight.type), steps),
+        loc=node.loc,
     )
 
 

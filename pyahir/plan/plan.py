@@ -87,6 +87,11 @@ class Sweep:
         return (self.out_width - 1) * self.advance + self.window.span[1]
 
     @property
+    def row_gap(self) -> int:
+        """Words that whole windows are late at the beginning of a row: its first columns."""
+        return (self.window.span[1] - 1) * self.words if self.whole else 0
+
+    @property
     def column_cycles(self) -> int:
         """Cycles a frame of the process that makes windows of columns."""
         if self.passes_through:

@@ -24,6 +24,7 @@ from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
 __all__ = ["Options", "Planner", "make_plan"]
 
 NO_FOLDING = Folding(pe=1, simd=1)
+INPUT_BITS = 64  # a word of the input, where its width may be chosen
 _WHOLE = Folding(pe=1, simd=1, whole=True)
 
 
@@ -58,11 +59,12 @@ class _Partial:
     multipliers: int = 0
     requantizers: int = 0
     whole: int = 0
+    lanes: int = 1
     foldings: tuple[Folding, ...] = ()
 
-    def rank(self) -> tuple[int, int, int, tuple[tuple[int, int], ...]]:
+    def rank(self) -> tuple[int, int, int, int, tuple[tuple[int, int], ...]]:
         sizes = tuple((folding.pe, folding.simd) for folding in self.foldings)
-        return self.multipliers, self.requantizers, self.whole, sizes
+        return self.multipliers, self.requantizers, self.whole, self.lanes, sizes
 
     def extended(self, choice: _Choice) -> _Partial:
         folding = choice.folding
@@ -70,6 +72,7 @@ class _Partial:
             multipliers=self.multipliers + choice.multipliers,
             requantizers=self.requantizers + (folding.requantizers or 0),
             whole=self.whole + bool(folding.whole),
+            lanes=self.lanes,
             foldings=(*self.foldings, folding),
         )
 
@@ -84,8 +87,7 @@ class Planner:
         matvecs = {layer.name: layer for layer in self.layers if layer.kind == LayerKind.MATVEC}
         for name, folding in self.foldings.items():
             check(name, folding, matvecs)
-        source = graph.inputs[0].type
-        self.lanes = source.channels if len(source.shape) == 4 else 1
+        self.lanes = _input_lanes(self.layers)
         self._found: dict[int, Plan | None] = {}
 
     def within_cycles(self, limit: int) -> Plan | None:
@@ -94,7 +96,7 @@ class Planner:
             return None
         if limit not in self._found:
             best = self._search(limit)
-            self._found[limit] = None if best is None else self._plan(best.foldings)
+            self._found[limit] = None if best is None else self._plan(best)
         return self._found[limit]
 
     def within_multipliers(self, budget: int) -> Plan:
@@ -143,11 +145,11 @@ class Planner:
                 yield plan
             plan = following
 
-    def _plan(self, foldings: tuple[Folding, ...]) -> Plan:
+    def _plan(self, best: _Partial) -> Plan:
         """Put the layers one behind the other; what comes gradually is used as it comes."""
         planned: list[PlannedLayer] = []
-        width, gradual = self.lanes, True
-        for layer, folding in zip(self.layers, foldings, strict=True):
+        width, gradual = best.lanes, True
+        for layer, folding in zip(self.layers, best.foldings, strict=True):
             placed = planned_layer(layer, width, folding)
             if layer.kind == LayerKind.MATVEC and layer.window is None:
                 turned = gradual and placed.input_folds > 1 and placed.output_folds > 1
@@ -158,11 +160,12 @@ class Planner:
                 gradual = True
             planned.append(placed)
             width = placed.lanes_out
-        return Plan(graph=self.graph, input_lanes=self.lanes, layers=tuple(planned))
+        return Plan(graph=self.graph, input_lanes=best.lanes, layers=tuple(planned))
 
     def _search(self, limit: int) -> _Partial | None:
         """Find the fewest multipliers with which no layer takes more than ``limit`` cycles."""
-        states = {self.lanes: _Partial()}
+        size = self.layers[0].x.size
+        states = {lanes: _Partial(lanes=lanes) for lanes in self.lanes if size // lanes <= limit}
         for layer in self.layers:
             following: dict[int, _Partial] = {}
             for width, partial in states.items():
@@ -195,6 +198,20 @@ class Planner:
                 yield from _requantized(layer, limit, folding, fixed)
                 if not whole and not planned_layer(layer, width, _WHOLE).folding.whole:
                     break  # this layer's windows are never sent whole
+
+
+def _input_lanes(layers: tuple[Layer, ...]) -> tuple[int, ...]:
+    """Give the numbers of elements that a word of the input may have.
+
+    A pixel where a window comes first. Where none does the order of the elements is all that
+    counts: up to 64 bits, as far as the limit on the cycles asks for it.
+    """
+    source = layers[0].x
+    first = next((layer for layer in layers if layer.kind != LayerKind.ELEMENTWISE), layers[0])
+    if first.window is not None or (len(source.shape) == 4 and first.kind != LayerKind.MATVEC):
+        return (source.channels,)
+    most = max(1, INPUT_BITS // source.element.width)
+    return tuple(lanes for lanes in divisors(source.size) if lanes <= most)
 
 
 def _least_simd(

@@ -59,7 +59,9 @@ def _element(row: Mapping[str, Any]) -> Element:
     return found
 
 
-def _quantization(row: Mapping[str, Any]) -> Quantization:
+def _quantization(row: Mapping[str, Any]) -> Quantization | None:
+    if row["element"] == "bipolar":
+        return None
     if row["exponent"] is not None:
         return PowerOfTwo(exponent=row["exponent"])
     return Affine(scale=row["scale"], zero_point=row["zero_point"])

@@ -52,7 +52,9 @@ def _weights(planned: PlannedLayer, memory: Memory) -> Items:
     if planned.packed:
         ordered = np.tile(ordered, planned.group)
     filling = planned.input_folds * simd - ordered.shape[1]
-    ordered = np.pad(ordered, ((0, 0), (0, filling)))
+    levels = planned.layer.levels
+    disagree = int(levels is not None and levels.agreeing is not None)  # with an input 0
+    ordered = np.pad(ordered, ((0, 0), (0, filling)), constant_values=disagree)
     grid = ordered.reshape(planned.output_folds, pe, planned.input_folds, simd)
     order = (2, 0, 1, 3) if planned.input_major else (0, 2, 1, 3)
     words = grid.transpose(order).reshape(memory.words, pe * simd)
@@ -94,6 +96,13 @@ def _parameters(planned: PlannedLayer, memory: Memory) -> Items:
     if layer.rescale is not None:
         form = rescale_format(layer.rescale)
         channels = [_channel_word(layer.rescale, form, c) for c in range(layer.outputs)]
+    elif layer.levels is not None:
+        assert layer.levels.thresholds is not None
+        mask = (1 << layer.levels.acc) - 1
+        channels = [
+            sum((step & mask) << (place * layer.levels.acc) for place, step in enumerate(row))
+            for row in layer.levels.thresholds.tolist()
+        ]
     else:
         assert layer.rounding is not None
         assert layer.rounding.bias is not None

@@ -155,7 +155,7 @@ def _layer(
     if planned.sweep is not None and x.lanes != planned.lanes_in:
         x = converted(emitter, f"{planned.name}_in", x, planned.lanes_in, x.lanes, LEAST, note)
     if planned.sweep is not None:
-        depth = _next_inputs(planned)
+        depth = _next_inputs(planned) + planned.sweep.row_gap
         border = Border(fill=_fill(planned), room=columns, depth=depth)
         x = windows(emitter, planned.name, planned.sweep, x, border, note)
     match layer.kind:
@@ -182,13 +182,13 @@ def _fill(planned: PlannedLayer) -> int:
 
 def _memories(planned: PlannedLayer) -> list[Memory]:
     layer = planned.layer
-    if layer.rescale is None and layer.rounding is None:
+    if layer.rescale is None and layer.rounding is None and layer.levels is None:
         return []
     bits, tag = finish(layer).bits, planned.name
-    if not bits:
-        return []
     if layer.kind == LayerKind.SUM_POOL:
         assert planned.sweep is not None
+        if not bits:
+            return []
         return [
             Memory(
                 name=f"q_{tag}",
@@ -198,17 +198,10 @@ def _memories(planned: PlannedLayer) -> list[Memory]:
             )
         ]
     folds = planned.input_folds * planned.output_folds
-    return [
-        Memory(
-            name=f"w_{tag}",
-            layer=tag,
-            words=folds,
-            width=planned.multipliers * layer.weight_element.width,
-        ),
-        Memory(
-            name=f"q_{tag}",
-            layer=tag,
-            words=layer.outputs // planned.lanes_out,
-            width=planned.lanes_out * bits,
-        ),
-    ]
+    width = planned.multipliers * layer.weight_element.width
+    memories = [Memory(name=f"w_{tag}", layer=tag, words=folds, width=width)]
+    if bits:
+        words = layer.outputs // planned.lanes_out
+        table = Memory(name=f"q_{tag}", layer=tag, words=words, width=planned.lanes_out * bits)
+        memories.append(table)
+    return memories

@@ -73,9 +73,9 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
     emitter.operator(finish_operator(f"rq_{tag}", layer, note))
     width = folding.multipliers * layer.weight_element.width
     weights = emitter.storage(f"w_{tag}", folds * outer, width)
-    table = emitter.storage(
-        f"q_{tag}", layer.outputs // planned.requantizers, planned.requantizers * form.bits
-    )
+    if form.bits:
+        words = layer.outputs // planned.requantizers
+        emitter.storage(f"q_{tag}", words, planned.requantizers * form.bits)
     go = emitter.token(f"go_{tag}")
     address = _address(loop, folds * outer, sf, nf)
     word = _input(emitter, loop, planned, x, sf, nf)
@@ -97,7 +97,8 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
         loop.when(ends.end, acc.pipe, name("aw"))
         _requantize(emitter, planned, acc, out, form, note)
     else:
-        loop.set("q", ast.Index(name(table), (_or_zero(nf),)))
+        if form.bits:
+            loop.set("q", ast.Index(name(f"q_{tag}"), (_or_zero(nf),)))
         codes = [_code(loop, tag, p, total, form) for p, total in enumerate(sums)]
         loop.let("yw", concat(codes))
         loop.when(ends.end, out.pipe, name("yw"))
@@ -112,7 +113,8 @@ def _operands(planned: PlannedLayer, form: Finish) -> Operands:
     return Operands(
         weight=fixed_width(layer.weight_element),
         x=fixed_width(layer.x.element),
-        signed=layer.rounding is not None,
+        signed=layer.rounding is not None or layer.levels is not None,
+        agreeing=layer.levels is not None and layer.levels.agreeing is not None,
         total=form.acc,
     )
 
@@ -295,7 +297,7 @@ def _code(loop: Loop, tag: str, p: int, total: str, form: Finish) -> Expr:
     loop.body.append(
         ast.Call(
             module=f"rq_{tag}",
-            arguments=(name(total), lane("q", p, form.bits)),
+            arguments=(name(total), *([lane("q", p, form.bits)] if form.bits else ())),
             results=(name(f"y_{p}"),),
         )
     )
@@ -321,7 +323,8 @@ def _requantize(
     loop.when("first", "w", name(x.pipe))
     rest = concat([lanes("s", count, pe - count, x.width), ast.Zero(count * x.width)])
     loop.set("s", ast.Mux(name("first"), name("w"), rest))
-    loop.set("q", ast.Index(name(f"q_{tag}"), (address,)))
+    if form.bits:
+        loop.set("q", ast.Index(name(f"q_{tag}"), (address,)))
     codes: list[Expr] = []
     for index in range(count):
         loop.let(f"a_{index}", ast.BitCast(Int(x.width), lane("s", index, x.width)))

@@ -22,6 +22,7 @@ from pyahir.backends.aa.build import (
 )
 from pyahir.backends.aa.lower.order import Order
 from pyahir.backends.aa.lower.process import Emitter, Stream
+from pyahir.backends.aa.lower.recode import recoded
 from pyahir.backends.aa.lower.rescale import rescale_operator
 from pyahir.backends.aa.lower.ring import SHORT
 from pyahir.backends.aa.types import Int
@@ -159,13 +160,17 @@ def _requantized(
 
 
 def elementwise(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note: str) -> None:
-    """Clamp every element."""
-    clamp = planned.layer.clamp
-    assert clamp is not None
+    """Clamp or recode every element."""
+    layer = planned.layer
     loop = Loop()
     loop.set("x", name(x.pipe))
-    order = Order(loop, planned.layer.x.element)
-    parts = [order.clamped(lane("x", index, x.width), clamp) for index in range(x.lanes)]
+    elements = [lane("x", index, x.width) for index in range(x.lanes)]
+    if layer.table is not None:
+        parts = [recoded(element, layer.table, out.width, note) for element in elements]
+    else:
+        assert layer.clamp is not None
+        order = Order(loop, layer.x.element)
+        parts = [order.clamped(element, layer.clamp) for element in elements]
     loop.set("y", concat(parts))
     loop.set(out.pipe, name("y"))
     emitter.process(f"ew_{planned.name}", loop, comment=note)
