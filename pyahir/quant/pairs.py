@@ -18,8 +18,8 @@ from pyahir.errors import PyahirError
 from pyahir.ir.eval.quant import pair_codes
 from pyahir.ir.ops import QuantizedAdd
 from pyahir.ir.types import Affine
-from pyahir.quant.requantize import deepest
 from pyahir.quant.add_rules import AddRule, QnnpackAdd
+from pyahir.quant.requantize import deepest
 
 __all__ = ["PairFit", "ScaleError", "fit_pairs", "own_pairs"]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pyahir.frontend.aten.operands import value
 from pyahir.frontend.aten.registry import imports
-from pyahir.frontend.calls import Call, Pending, PendingSum, Raw, Real, State, Unsupported, Value
+from pyahir.frontend.calls import Call, Pending, PendingSum, Real, State, Unsupported, Value
 from pyahir.frontend.context import ImportContext, target
 from pyahir.ir.ops import Add
 from pyahir.ir.types import Affine
