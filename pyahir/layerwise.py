@@ -37,6 +37,7 @@ from pyahir.engines import (
 from pyahir.errors import PlanError, PyahirError
 from pyahir.ir.eval import from_nchw, to_nchw
 from pyahir.ir.types import Array, TensorType
+from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan
 from pyahir.plan.search import make_plan
 from pyahir.plan.single import single_layer
@@ -89,7 +90,8 @@ def _chosen(plan: Plan, layers: Sequence[str]) -> list[str]:
     if unknown:
         accepted = ", ".join((*names, ALL))
         raise PlanError(f"--layer {unknown[0]}: no such layer; accepted: {accepted}")
-    return [name for name in names if name in layers or ALL in layers]
+    joins = {item.name for item in plan.layers if item.layer.kind == LayerKind.JOIN}
+    return [name for name in names if name in layers or (ALL in layers and name not in joins)]
 
 
 def check_layer(

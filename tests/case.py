@@ -30,7 +30,7 @@ class Case:
     """One op on a data operand of type ``x``, followed by ``constants``.
 
     ``scaled``: element and exponent (None: no scale) of each constant; without it they follow
-    their arrays.
+    their arrays. ``z``: the second data operand of an op that joins two branches.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Case:
     x: TensorType
     constants: tuple[Array, ...] = ()
     scaled: tuple[tuple[Element, int | None], ...] = ()
+    z: TensorType | None = None
     result: TensorType
 
     @property
@@ -54,6 +55,8 @@ class Case:
         stage = Stage.QUANTIZED if self.quantized else Stage.FLOAT
         builder = GraphBuilder("case", stage)
         operands = [builder.input("x", self.x)]
+        if self.z is not None:
+            operands.append(builder.input("z", self.z))
         for i, item in enumerate(self.constants):
             element, scale = None, None
             if self.scaled:
@@ -62,6 +65,13 @@ class Case:
             operands.append(builder.constant(f"c{i}", item, element, scale))
         loc = Loc(file="case.py", line=1, path=self.name)
         return builder.finish([builder.node("y", self.op, operands, loc)])
+
+    def given(self, count: int) -> Array | dict[str, Array]:
+        """Give what an evaluator takes: values of every data operand."""
+        if self.z is None:
+            return self.batch(count)
+        second = replace(self, name=f"{self.name}-z", x=self.z)
+        return {"x": self.batch(count), "z": second.batch(count)}
 
     def batch(self, count: int) -> Array:
         """Give random values of the operand, the extremes of its type among them."""

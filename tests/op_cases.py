@@ -27,6 +27,7 @@ from pyahir.ir.ops import (
 from pyahir.ir.types import Affine, Int, TensorType
 from tests.case import Case, acc, f32, i8, real, u8, window_case
 from tests.few_bit_cases import FEW_BITS
+from tests.join_cases import JOINS
 from tests.posit_cases import REALS
 
 
@@ -314,6 +315,7 @@ CASES: tuple[Case, ...] = (
     *REQUANTIZES,
     *REALS,
     *FEW_BITS,
+    *JOINS,
 )
 
 

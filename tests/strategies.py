@@ -113,6 +113,26 @@ def requantizes(draw: st.DrawFn) -> Op:
 
 
 @st.composite
+def quantized_adds(draw: st.DrawFn) -> Op:
+    shift = draw(st.integers(0, 52))
+    low, high = sorted([draw(st.integers(0, 255)), draw(st.integers(0, 255))])
+    away = draw(st.booleans())
+    multiplier = st.integers(0, (1 << 31) - 1)
+    return ops.QuantizedAdd(
+        multipliers=draw(st.tuples(multiplier, multiplier)),
+        offset=draw(st.integers(1 - (1 << 61), (1 << 61) - 1)),
+        shift=shift,
+        quant_min=low,
+        quant_max=high,
+        scale=draw(positive),
+        zero_point=draw(st.integers(0, 255)),
+        away=away,
+        tie_bits=0 if away else draw(st.integers(0, shift)),
+        tie_parity=draw(st.integers(0, 1)),
+    )
+
+
+@st.composite
 def multi_thresholds(draw: st.DrawFn) -> Op:
     width = draw(st.integers(1, 16))
     if width == 1:
@@ -131,6 +151,9 @@ windows: dict[str, st.SearchStrategy[object]] = {
 }  # fmt: skip
 width = st.integers(0, 70)
 OPS: dict[type[Op], st.SearchStrategy[Op]] = {
+    ops.Add: st.builds(ops.Add),
+    ops.QuantizedAdd: quantized_adds(),
+    ops.RealAdd: real(ops.RealAdd),
     ops.Conv2d: _window(ops.Conv2d, groups=st.integers(1, 9), acc_width=width),
     ops.Linear: st.builds(ops.Linear, acc_width=width),
     ops.BatchNorm: st.builds(ops.BatchNorm, eps=finite),

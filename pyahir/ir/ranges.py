@@ -15,6 +15,7 @@ from pyahir.ir.types import Array, Bipolar, Element, Int, Posit, PowerOfTwo, Ten
 __all__ = [
     "Bounds",
     "accumulator_bounds",
+    "centered_range",
     "magnitude_bound",
     "numbers",
     "quire_add_bound",

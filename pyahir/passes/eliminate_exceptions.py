@@ -1,7 +1,7 @@
 """Drops the exception tables of requantize and quantized_add: ``--rounding linear``.
 
-The codes of a few accumulators or pairs then differ from the source's float rule; ``count_exceptions``
-says of how many.
+The codes of a few accumulators or pairs then differ from the source's float rule;
+``count_exceptions`` says of how many.
 """
 
 from __future__ import annotations

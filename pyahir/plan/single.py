@@ -13,7 +13,8 @@ from pyahir.ir.graph import Graph, Input, Node
 from pyahir.ir.ops import Flatten
 from pyahir.ir.types import TensorType
 from pyahir.ir.verify import verify
-from pyahir.plan.layers import Layer, LayerKind, layers_of
+from pyahir.plan.grouping import layers_of
+from pyahir.plan.layers import Layer, LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
 
 __all__ = ["single_layer"]
@@ -25,16 +26,21 @@ def single_layer(plan: Plan, name: str) -> Plan:
     Nothing is chosen again: the layer has the folding, the order and the words, arriving ones
     included, that it has in ``plan``. A layer that reads a flattened feature map begins with the
     map, as its stream comes in the map's order. Only pipes are sized anew, for frames as fast as
-    this layer takes them. Raises ``PlanError`` for a name that is no layer's.
+    this layer takes them. Raises ``PlanError`` for a name that is no layer's, and for a join.
     """
     names = [planned.name for planned in plan.layers]
     if name not in names:
         raise PlanError(f"layer {name!r}: no such layer; accepted: {', '.join(names)}")
     place = names.index(name)
     planned = plan.layers[place]
+    if planned.layer.kind == LayerKind.JOIN:
+        raise PlanError(
+            f"layer {name!r}: reads two streams, a design has one; verify the whole network"
+        )
     graph = _cut(plan.graph, planned.layer)
     (layer,) = layers_of(graph)
-    lanes = plan.layers[place - 1].lanes_out if place else plan.input_lanes
+    made = {item.layer.value: item.lanes_out for item in plan.layers}
+    lanes = made.get(planned.layer.sources[0], plan.input_lanes)
     alone: PlannedLayer = replace(planned, layer=layer)
     return Plan(graph=graph, input_lanes=lanes, layers=(alone,))
 

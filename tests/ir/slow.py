@@ -12,6 +12,7 @@ from itertools import product
 import numpy as np
 
 from pyahir.ir.ops import (
+    Add,
     AvgPool2d,
     BatchNorm,
     Clamp,
@@ -22,6 +23,8 @@ from pyahir.ir.ops import (
     MaxPool2d,
     MultiThreshold,
     Op,
+    QuantizedAdd,
+    RealAdd,
     RealAvgPool2d,
     RealConv2d,
     RealLinear,
@@ -213,7 +216,40 @@ def multi_threshold(
     return out
 
 
+def add(
+    op: Add,
+    kinds: tuple[TensorType, ...],
+    batches: tuple[Array, Array],
+    constants: tuple[Array, ...],
+    result: TensorType,
+) -> Array:
+    return batches[0] + batches[1]
+
+
+def quantized_add(
+    op: QuantizedAdd,
+    kinds: tuple[TensorType, ...],
+    batches: tuple[Array, Array],
+    constants: tuple[Array, ...],
+    result: TensorType,
+) -> Array:
+    table = {(a, b): delta for a, b, delta in constants[0].tolist()}
+    codes: list[int] = []
+    for a, b in zip(*(batch.ravel().tolist() for batch in batches), strict=True):
+        total = a * op.multipliers[0] + b * op.multipliers[1] + op.offset
+        if op.away and total < op.zero_point * 2**op.shift + 2**op.shift // 2:
+            total -= 1
+        code, rest = divmod(total, 2**op.shift)
+        if op.tie_bits and rest < 2 ** (op.shift - op.tie_bits) and code % 2 != op.tie_parity:
+            code -= 1
+        codes.append(min(max(code, op.quant_min), op.quant_max) + table.get((a, b), 0))
+    return np.array(codes).reshape(batches[0].shape)
+
+
 RULES: dict[type[Op], Callable[..., Array]] = {
+    Add: add,
+    QuantizedAdd: quantized_add,
+    RealAdd: slow_posit.real_add,
     Conv2d: conv2d,
     Linear: linear,
     BatchNorm: batch_norm,

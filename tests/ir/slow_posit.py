@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyahir.ir.ops import Encode, RealAvgPool2d, RealConv2d, RealLinear
+from pyahir.ir.ops import Encode, RealAdd, RealAvgPool2d, RealConv2d, RealLinear
 from pyahir.ir.types import Array, Int, Posit, PowerOfTwo, TensorType
 from tests.ir import posit_oracle as oracle
 
@@ -64,7 +64,7 @@ def times(x: Row, weight: Any, arith: str) -> Row:
     return x * weight
 
 
-def _dtype(op: RealConv2d | RealLinear | RealAvgPool2d) -> Any:
+def _dtype(op: RealConv2d | RealLinear | RealAvgPool2d | RealAdd) -> Any:
     return object if op.arith == "quire" else DTYPES[op.arith]
 
 
@@ -98,6 +98,42 @@ def real_conv2d(
                 terms.append(term)
             out[:, i, j, o] = total(terms, bias[o], op.arith, op.acc_width)
     return out
+
+
+def real_add(
+    op: RealAdd,
+    kinds: tuple[TensorType, ...],
+    batches: tuple[Array, Array],
+    constants: tuple[Array, ...],
+    result: TensorType,
+) -> Array:
+    scales = [kind.quantization for kind in kinds]
+    exponents = [scale.exponent for scale in scales if isinstance(scale, PowerOfTwo)]
+    unit = min(exponents) if op.arith == "quire" else max(exponents)
+    terms: list[list[Any]] = []
+    for batch, kind, exponent in zip(batches, kinds, exponents, strict=True):
+        terms.append([_scaled(code, kind, exponent - unit, op.arith) for code in batch.ravel()])
+    nar = -(1 << (op.acc_width - 1)) if op.arith == "quire" else 0
+    out = np.empty(batches[0].size, _dtype(op))
+    with np.errstate(all="ignore"):
+        sums = [nar if a is None or b is None else a + b for a, b in zip(*terms, strict=True)]
+    out[:] = sums
+    return out.reshape(batches[0].shape)
+
+
+def _scaled(code: Any, kind: TensorType, shift: int, arith: str) -> Any:
+    """Give a stored number times ``2**shift``; None is NaR in a quire."""
+    if not isinstance(kind.element, Posit):
+        return code
+    exact = oracle.decode(int(code), kind.element.es)
+    if arith == "quire":
+        return (
+            None
+            if exact is None
+            else int(exact * Fraction(2) ** shift * (1 << (6 << kind.element.es)))
+        )
+    with np.errstate(over="ignore"):
+        return DTYPES[arith](np.nan if exact is None else float(exact * Fraction(2) ** shift))
 
 
 def _zero(arith: str) -> Any:

@@ -22,8 +22,12 @@ from tests.op_cases import CASES, Case, acc, i8, u8
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_op_is_its_definition(case: Case) -> None:
-    batch = case.batch(3)
-    expected = RULES[type(case.op)](case.op, case.x, batch, case.constants, case.result)
+    batch = case.given(3)
+    if isinstance(batch, dict):
+        kinds, values = (case.x, case.z), (batch["x"], batch["z"])
+        expected = RULES[type(case.op)](case.op, kinds, values, case.constants, case.result)
+    else:
+        expected = RULES[type(case.op)](case.op, case.x, batch, case.constants, case.result)
     actual = Evaluator(case.graph()).run(batch)["y"]
     assert actual.shape == (3, *case.result.shape[1:])
     if case.quantized:
@@ -38,7 +42,7 @@ def test_an_op_is_its_definition(case: Case) -> None:
 def test_results_have_the_integer_type_of_the_graph(case: Case) -> None:
     element = case.result.element
     assert isinstance(element, Int)
-    actual = Evaluator(case.graph()).run(case.batch(1))["y"]
+    actual = Evaluator(case.graph()).run(case.given(1))["y"]
     if element.width > 64:
         assert {type(item) for item in actual.ravel().tolist()} == {int}
         return

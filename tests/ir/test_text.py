@@ -119,9 +119,9 @@ MISTAKES: list[tuple[str, Sequence[str]]] = [
     (changed("1 i8", "1 i8 pow2(0.5)"), ["n.ir:3:34: the exponent is an integer, not 0.5"]),
     (changed("1 i8", "1 i8 pow2(2000)"), ["n.ir:3:23: an exponent is at most 1000, not 2000"]),
     (changed("conv2d(", "conv3d("),
-     ["n.ir:4:3: no op 'conv3d'; accepted: avg_pool2d, batch_norm, clamp, conv2d, encode, flatten, "
-      "linear, max_pool2d, multi_threshold, real_avg_pool2d, real_conv2d, real_linear, recode, "
-      "relu, requantize, sum_pool2d"]),
+     ["n.ir:4:3: no op 'conv3d'; accepted: add, avg_pool2d, batch_norm, clamp, conv2d, encode, "
+      "flatten, linear, max_pool2d, multi_threshold, quantized_add, real_add, real_avg_pool2d, "
+      "real_conv2d, real_linear, recode, relu, requantize, sum_pool2d"]),
     (changed("groups = 1", "groups = 0"),
      ["n.ir:4:3: conv2d: groups is at least 1, not 0"]),
     (changed("groups = 1", "group = 1"),

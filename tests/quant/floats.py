@@ -8,7 +8,17 @@ import numpy as np
 
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.graph import Graph, Loc, Stage
-from pyahir.ir.ops import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Op, Relu
+from pyahir.ir.ops import (
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Op,
+    Relu,
+)
 from pyahir.ir.types import TensorType
 from pyahir.ir.verify import verify
 from tests.op_cases import f32
@@ -89,4 +99,32 @@ def cnn(seed: int = 0) -> FloatNet:
     net.linear(20)
     net.plain("relu", Relu())
     net.linear(10)
+    return net
+
+
+def residual(seed: int = 0) -> FloatNet:
+    """Two residual blocks: an identity beside two convolutions, and a 1x1 convolution of stride 2.
+
+    Batch norms in every branch; a ReLU after each sum, whose result both branches of the next read.
+    """
+    net = FloatNet((3, 9, 8), seed=seed)
+    net.conv(6, Conv2d(kernel_size=(3, 3), padding=(1, 1, 1, 1)))
+    net.norm()
+    start = net.plain("relu", Relu())
+    for outputs, stride in ((6, 1), (10, 2)):
+        net.conv(outputs, Conv2d(kernel_size=(3, 3), stride=(stride, stride), padding=(1, 1, 1, 1)))
+        net.norm()
+        net.plain("relu", Relu())
+        net.conv(outputs, Conv2d(kernel_size=(3, 3), padding=(1, 1, 1, 1)))
+        branch = net.norm()
+        net.value = start
+        if stride > 1:
+            net.conv(outputs, Conv2d(kernel_size=(1, 1), stride=(stride, stride)))
+            net.norm()
+        net.value = branch if stride == 1 else net.value
+        net.plain("sum", Add(), start if stride == 1 else branch)
+        start = net.plain("relu", Relu())
+    net.plain("avg", AvgPool2d(kernel_size=(5, 4)))
+    net.flatten()
+    net.linear(4)
     return net

@@ -215,6 +215,7 @@ def mean(ctx: ImportContext, call: Call) -> State:
         )
     window = _Window(kernel_size=size, stride=size, divisor=size[0] * size[1])
     if not vector:
-        return _average(ctx, call, x, window, _qnnpack_rule(ctx, x, window.divisor))
+        inverse = np.float32(1 / window.divisor)
+        return _average(ctx, call, x, window, _fbgemm_rule(ctx, x, inverse, 0, PoolForm.AFTER))
     op = AvgPool2d(kernel_size=size, stride=size)
     return ctx.flat_average(call, op, x)

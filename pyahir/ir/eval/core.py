@@ -43,6 +43,7 @@ __all__ = [
     "Context",
     "EvaluationError",
     "Evaluator",
+    "Join",
     "Kernel",
     "Listener",
     "Plane",
@@ -53,7 +54,8 @@ __all__ = [
 ]
 
 Plane = npt.NDArray[Any]
-Kernel = Callable[..., Plane]  # of one plane, or of two where branches join
+Kernel = Callable[[Plane], Plane]
+Join = Callable[[Plane, Plane], Plane]
 LARGEST_CHUNK = 256  # images: products of vectors gain nothing beyond
 WORKING_SET = (
     1 << 23
@@ -93,7 +95,7 @@ class Context:
         return isinstance(self.operands[0].element, Int | Bipolar)
 
 
-Maker = Callable[[Any, Context], Kernel]
+Maker = Callable[[Any, Context], Callable[..., Plane]]  # a Kernel or a Join
 _makers: dict[type[Op], Maker] = {}
 
 
@@ -150,7 +152,7 @@ class Evaluator:
         self.graph = graph
         self._types = graph.types()
         constants = graph.constant_map()
-        self._steps: list[tuple[Node, Kernel, tuple[str, ...]]] = []
+        self._steps: list[tuple[Node, Callable[..., Plane], tuple[str, ...]]] = []
         for node in graph.nodes:
             context = Context(
                 node=node,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyahir.ir.eval.core import Context, Kernel, evaluates
+from pyahir.ir.eval.core import Context, Join, Kernel, evaluates
 from pyahir.ir.ops import Add, BatchNorm, Clamp, Relu
 from pyahir.ir.types import Int, Posit
 
@@ -14,7 +14,7 @@ LEAST = np.int8(-128)  # NaR as a signed code
 
 
 @evaluates(Add)
-def add(op: Add, context: Context) -> Kernel:
+def add(op: Add, context: Context) -> Join:
     del op, context
     return np.add
 

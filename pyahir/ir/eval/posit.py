@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, evaluates
+from pyahir.ir.eval.core import Buffers, Context, Join, Kernel, Plane, evaluates
 from pyahir.ir.eval.quire import join, multiply, odd, plan_limbs, widen
 from pyahir.ir.eval.window import padded, tap
 from pyahir.ir.ops import Encode, RealAdd, RealAvgPool2d, RealConv2d, RealLinear, WindowOp
@@ -125,9 +125,9 @@ def _patches(x: Plane, op: WindowOp, groups: int, size: tuple[int, int], buffers
 def _quiet(kernel: Kernel) -> Kernel:
     """Let a kernel make infinities and NaN without a word: its arithmetic has them."""
 
-    def run(*planes: Plane) -> Plane:
+    def run(x: Plane) -> Plane:
         with np.errstate(all="ignore"):
-            return kernel(*planes)
+            return kernel(x)
 
     return run
 
@@ -245,20 +245,21 @@ def real_avg_pool2d(op: RealAvgPool2d, context: Context) -> Kernel:
 
 
 @evaluates(RealAdd)
-def real_add(op: RealAdd, context: Context) -> Kernel:
+def real_add(op: RealAdd, context: Context) -> Join:
     """Bring both operands to one scale by a table of 256 numbers each, then add."""
     kinds = context.operands
     if op.arith == "quire":
-        return _quiet(join(*_shifts(kinds), quire_add_bound(*kinds)))
+        return join(*_shifts(kinds), quire_add_bound(*kinds))
     rounding = _rounding(op.arith)
     first, second = (_scaled_decoder(kind, context.node.type, op.arith) for kind in kinds)
 
     def kernel(x: Plane, y: Plane) -> Plane:
-        total = first(x) + second(y)
-        rounding(total)
+        with np.errstate(all="ignore"):
+            total = first(x) + second(y)
+            rounding(total)
         return total
 
-    return _quiet(kernel)
+    return kernel
 
 
 def _shifts(kinds: tuple[TensorType, ...]) -> tuple[tuple[int, int], tuple[int, int]]:

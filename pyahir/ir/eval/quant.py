@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, evaluates
+from pyahir.ir.eval.core import Buffers, Context, Join, Kernel, Plane, evaluates
 from pyahir.ir.ops import QuantizedAdd, Requantize
 from pyahir.ir.types import Array, Int
 
@@ -156,7 +156,7 @@ def pair_codes(op: QuantizedAdd, exceptions: Array) -> Int64:
 
 
 @evaluates(QuantizedAdd)
-def quantized_add(op: QuantizedAdd, context: Context) -> Kernel:
+def quantized_add(op: QuantizedAdd, context: Context) -> Join:
     """Look the pair up: its two codes are the index, exact in float32."""
     codes = pair_codes(op, context.constant(2)).ravel() - op.zero_point
     table = codes.astype(np.float32)
