@@ -31,6 +31,7 @@ from pyahir.errors import PyahirError
 
 if TYPE_CHECKING:
     from pyahir.compiler import Compiled
+    from pyahir.engines import LayerCheck
 
 __all__ = ["main"]
 
@@ -135,9 +136,14 @@ def run_command(
 @click.argument("model", type=PATH)
 @click.option(
     "--engines",
-    default="torch,ir,aa",
-    show_default=True,
-    help="Of torch, ir, aa, ghdl, ahir, verilator.",
+    help="Of torch, ir, aa, ghdl, ahir, verilator.  [default: torch,ir,aa; with --layer ir,aa]",
+)
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="Check this layer's hardware on its own, or that of each one: all.",
 )
 @click.option("--input", "images_path", type=PATH, help="Images; default: seeded random ones.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first images.")
@@ -157,7 +163,8 @@ def run_command(
 @json_option
 def verify_command(
     model: Path,
-    engines: str,
+    engines: str | None,
+    layers: tuple[str, ...],
     images_path: Path | None,
     limit: int | None,
     seed: int,
@@ -170,8 +177,12 @@ def verify_command(
     from pyahir import engines as machinery
     from pyahir import runner
     from pyahir.data import load_images, random_images
+    from pyahir.layerwise import verify_layers
     from pyahir.sim.run import parse_stalls
 
+    if layers and design is not None:
+        raise PyahirError("--layer and --design: a single layer is compiled afresh; give one")
+    engines = engines or ("ir,aa" if layers else "torch,ir,aa")
     wanted = _engine_list(engines, machinery.ENGINES)
     gaps = parse_stalls(stalls, seed)
     source, options = open_model(model, **given)
@@ -179,8 +190,12 @@ def verify_command(
         images = random_images(source.input_shape, limit or 4, seed)
     else:
         images = load_images(images_path, source.input_shape)[:limit]
-    with tempfile.TemporaryDirectory(prefix="pyahir-") as folder:
-        found, timings = runner.verify(source, options, wanted, images, design, Path(folder), gaps)
+    with tempfile.TemporaryDirectory(prefix="pyahir-") as name:
+        folder = Path(name)
+        if layers:
+            checks = verify_layers(source, options, layers, wanted, images, folder, gaps)
+            return _layers_verdict(checks, wanted, len(images), as_json=as_json)
+        found, timings = runner.verify(source, options, wanted, images, design, folder, gaps)
     differing = sum(item.differing for item in found)
     compared = sum(item.compared for item in found)
     if as_json:
@@ -192,6 +207,21 @@ def verify_command(
         click.echo(tables.verdict(found, wanted, compared, differing, len(images)))
         if differing and source.ties:
             click.echo(source.note)
+    return 1 if differing else 0
+
+
+def _layers_verdict(
+    checks: Sequence[LayerCheck], engines: Sequence[str], frames: int, *, as_json: bool
+) -> int:
+    """Print what single layers gave; give the exit status."""
+    found = [item for check in checks for item in check.comparisons]
+    differing = sum(item.differing for item in found)
+    if as_json:
+        click.echo(json.dumps(tables.layers_json(checks, frames), sort_keys=True))
+    else:
+        compared = sum(item.compared for item in found)
+        tables.show_layers(checks)
+        click.echo(tables.verdict(found, engines, compared, differing, frames))
     return 1 if differing else 0
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "Compiled",
     "compile_graph",
     "compile_module",
+    "compile_plan",
     "provenance_of",
     "quantized_graph",
     "rounded_graph",
@@ -156,21 +157,28 @@ def compile_graph(
     """Plan, lower, verify and print a quantized graph."""
     exceptions = sum(count_exceptions(graph).values())
     graph = rounded_graph(graph, options)
-    plan = make_plan(graph, options.plan)
+    dropped = exceptions - sum(count_exceptions(graph).values())
+    made_from = {**(provenance or {}), "dropped_exceptions": dropped}
+    return compile_plan(make_plan(graph, options.plan), options, made_from)
+
+
+def compile_plan(
+    plan: Plan, options: CompileOptions, provenance: Mapping[str, Any] | None = None
+) -> Compiled:
+    """Lower, verify and print what was planned."""
     design = lower(plan, native=options.native_floats)
     verify_aa(design.program, emitted=True)
     text = to_text(design.program).encode()
     weights = weights_bytes(pack_memories(plan, design.memories))
-    dropped = exceptions - sum(count_exceptions(graph).values())
     made_from = {
+        "dropped_exceptions": 0,
         **(provenance or {}),
-        "dropped_exceptions": dropped,
         "inexact_in_ahir": _inexact(plan, options),
         "options": _recorded(options),
         "versions": _versions(),
     }
     return Compiled(
-        graph=graph,
+        graph=plan.graph,
         plan=plan,
         design=design,
         text=text,

@@ -35,6 +35,7 @@ __all__ = [
     "SIMULATORS",
     "Comparison",
     "Difference",
+    "LayerCheck",
     "Timing",
     "compare",
     "input_codes",
@@ -108,6 +109,16 @@ class Timing:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCheck:
+    """One layer on its own: what differs, the planned cycles a frame, and the simulated ones."""
+
+    layer: str
+    predicted: int
+    comparisons: tuple[Comparison, ...]
+    timings: tuple[Timing, ...]
+
+
 def run_torch(source: SourceModel, images: Images, graph: Graph | None = None) -> Values:
     """Run the model file itself in PyTorch, or a posit ``graph`` that was made of it."""
     if graph is not None and isinstance(graph.inputs[0].type.quantization, PowerOfTwo):
@@ -127,7 +138,7 @@ def run_torch(source: SourceModel, images: Images, graph: Graph | None = None) -
 def input_codes(graph: Graph, images: Images, rule: str = "float") -> Array:
     """Quantize images (N, C, H, W) as the source of ``rule`` does; codes in the graph's layout."""
     kind = graph.inputs[0].type
-    return quantize(from_nchw(images, kind), kind, fused=rule != "pt2e")
+    return quantize(from_nchw(images, kind), kind, rule=rule)
 
 
 def run_ir(graph: Graph, codes: Array) -> Values:

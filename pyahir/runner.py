@@ -172,7 +172,7 @@ def evaluate(
         what = "float" if model.graph.stage is Stage.FLOAT else _arithmetic(model)
         rows.append(
             _accuracy(
-                f"torch ({what})",
+                f"{model.forward} ({what})",
                 lambda m=model, o=output: m.run(images, keep=[o])[o],
                 labels,
                 rule,

@@ -11,14 +11,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pyahir.engines import Comparison, Timing
+    from pyahir.engines import Comparison, LayerCheck, Timing
 
 __all__ = [
     "comparison_json",
+    "layers_json",
     "progress",
     "show_accuracy",
     "show_comparison",
     "show_design",
+    "show_layers",
     "verdict",
 ]
 
@@ -121,6 +123,43 @@ def comparison_json(
                 "first": str(item.first) if item.first else None,
             }
             for item in found
+        ],
+    }
+
+
+def show_layers(checks: Sequence[LayerCheck]) -> None:
+    """Print, per layer on its own and pair of engines, what differs; and its clock cycles."""
+    columns = ("layer", "engines", "compared", "differing", "planned", "cycles", "one frame")
+    table = _table("each layer on its own: differing integers, cycles a frame", columns)
+    for check in checks:
+        timings = {timing.engine: timing.frames for timing in check.timings}
+        for item in check.comparisons:
+            frames = timings.get(item.right) or timings.get(item.left)
+            several = frames is not None and len(frames.ends) > 1
+            table.add_row(
+                check.layer,
+                f"{item.left} = {item.right}",
+                f"{item.compared:,}",
+                f"{item.differing:,}",
+                f"{check.predicted:,}",
+                f"{frames.interval:,.0f}" if frames and several else "-",
+                f"{frames.latency:,}" if frames and frames.latency is not None else "-",
+                style="red" if item.differing else None,
+            )
+        table.add_section()
+    _console().print(table)
+
+
+def layers_json(checks: Sequence[LayerCheck], frames: int) -> dict[str, Any]:
+    """Give the checks of single layers in JSON types."""
+    parts = [comparison_json(check.comparisons, frames, check.timings) for check in checks]
+    return {
+        "frames": frames,
+        "compared": sum(part["compared"] for part in parts),
+        "differing": sum(part["differing"] for part in parts),
+        "layers": [
+            {"name": check.layer, "predicted_cycles": check.predicted, **part}
+            for check, part in zip(checks, parts, strict=True)
         ],
     }
 

@@ -33,6 +33,7 @@ ORDER = (
     "engines",
     "tables",
     "runner",
+    "layerwise",
     "explore",
     "commands",
     "cli",

@@ -19,7 +19,7 @@ from pyahir.formats.bnn_pynq.folder import is_folder
 
 __all__ = ["ACCEPTED", "FileKind", "archive_member", "detect", "pickle_globals"]
 
-ACCEPTED = "a file saved by torch.jit.save or torch.export.save"
+ACCEPTED = "a file saved by torch.jit.save or torch.export.save, or a quantized ONNX file"
 
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # torch's first pickle, a number
 SAFETENSORS_HEADER = 8  # a little-endian length, then JSON

@@ -23,6 +23,7 @@ from pyahir.frontend.brevitas.load import FewBitImport, import_checkpoint
 from pyahir.frontend.brevitas.modules import from_brevitas as import_brevitas
 from pyahir.frontend.detect import FileKind, detect
 from pyahir.frontend.modules import export_module, is_quantized, script_bytes, square_shape
+from pyahir.frontend.onnx.load import import_onnx
 from pyahir.frontend.pickles import load_pickle, refuse
 from pyahir.frontend.program import import_program
 from pyahir.frontend.pynq import import_folder
@@ -64,7 +65,8 @@ class SourceModel:
     """A model as it was given, imported.
 
     ``engine`` says whose arithmetic the graph follows: fbgemm, qnnpack, pt2e or float; of a few-bit
-    network, whose forward runs in torch: brevitas, plain torch or bnn-pynq. ``scores`` maps raw
+    network, whose forward runs in torch: brevitas, plain torch or bnn-pynq; onnx and onnx reference
+    of a file that the reference evaluator of the package onnx runs. ``scores`` maps raw
     scores to the source's real ones, where that is more than the scale of their type; ``ties``
     lists, by layer, the accumulators on a step of its activation or too near to it for float32.
     ``input_shape`` is (C, H, W) or (I,). ``note`` tells what was inferred, for the user to check.
@@ -86,6 +88,11 @@ class SourceModel:
     def input_type(self) -> TensorType:
         """The type of the graph's input; codes for a quantized graph."""
         return self.graph.inputs[0].type
+
+    @property
+    def forward(self) -> str:
+        """What runs the source itself, which is the engine ``torch`` of the command line."""
+        return "reference evaluation" if self.kind is FileKind.ONNX else "torch"
 
     @property
     def host(self) -> str | None:
@@ -152,6 +159,11 @@ def load_model(
         imported = import_program(
             _program(path, trust_pickle), origin=origin, name=name, input_shape=shape
         )
+    elif kind is FileKind.ONNX:
+        read = import_onnx(path, name, input_shape=shape, threshold_ties=threshold_ties)
+        if isinstance(read, FewBitImport):
+            return _few_bit(read, origin, kind)
+        imported = read
     elif kind in (FileKind.EAGER_PICKLE, FileKind.FX_PICKLE) and trust_pickle:
         module = load_pickle(path)
         imported = _import_module(module, None, origin, name, shape, quantized_engine)

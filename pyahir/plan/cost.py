@@ -86,7 +86,7 @@ def _weights(planned: PlannedLayer) -> Memory:
 
 def _parameters(planned: PlannedLayer) -> Memory:
     layer = planned.layer
-    if layer.rescale is None and layer.rounding is None and layer.levels is None:
+    if not layer.has_sums:
         return 0, 0
     return layer.outputs // planned.lanes_out, planned.lanes_out * finish(layer).bits
 

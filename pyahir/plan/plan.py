@@ -195,7 +195,7 @@ class PlannedLayer:
                 serial *= LANES if self.layer.floats else 1  # parts of a sum
                 sums = self.frame_words * self.output_folds
                 return max(sums, serial, self.converter_cycles)
-            case LayerKind.ELEMENTWISE:
+            case LayerKind.ELEMENTWISE | LayerKind.JOIN:
                 return self.layer.x.size // self.lanes_in
             case _:
                 assert self.sweep is not None
@@ -259,6 +259,8 @@ def planned_layer(layer: Layer, lanes: int, folding: Folding) -> PlannedLayer:
     """Place a layer behind a stream of ``lanes`` channels a word; what is open is the plainest."""
     if layer.kind == LayerKind.MATVEC and layer.floats:
         lanes = 1  # one element after the other is added
+    if layer.kind == LayerKind.JOIN:
+        lanes = folding.requantizers or lanes
     out = lanes
     if layer.kind == LayerKind.MATVEC:
         out = folding.requantizers or folding.pe

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Node
-from pyahir.ir.ops import Encode, RealAvgPool2d, RealConv2d, RealLinear
+from pyahir.ir.ops import Encode, RealAdd, RealAvgPool2d, RealConv2d, RealLinear
 from pyahir.ir.posit import fraction_bits
 from pyahir.ir.ranges import signed_width
 from pyahir.ir.types import Array, Element, Float16, Float32, Posit, PowerOfTwo
@@ -63,7 +63,7 @@ def rounding_of(node: Node, last: Node, operands: Sequence[Array], product: int)
     ``product`` is the width of a product of a quire, which its sum has at least.
     """
     op, acc, element = node.op, node.type, last.type.element
-    assert isinstance(op, RealConv2d | RealLinear | RealAvgPool2d)
+    assert isinstance(op, RealAdd | RealConv2d | RealLinear | RealAvgPool2d)
     assert isinstance(element, Posit | Float32 | Float16)
     assert isinstance(acc.quantization, PowerOfTwo)
     shift, relu = 0, False

@@ -2,10 +2,10 @@
 
 The words in which a layer sends its channels are the words in which the next receives them, so
 layers are not independent; but once a limit on the cycles is set, the fewest multipliers are found
-by dynamic programming over the width of the stream. More cycles never need more multipliers, so
-the least limit that a budget allows is found by bisection: no plan made of these processes has
-fewer cycles a frame with as many multipliers. Among equals the one with the fewest requantizers
-wins, then the one with the fewest windows sent whole.
+by dynamic programming over the widths of the streams that are still to be read. More cycles never
+need more multipliers, so the least limit that a budget allows is found by bisection: no plan made
+of these processes has fewer cycles a frame with as many multipliers. Among equals the one with the
+fewest requantizers wins, then the one with the fewest windows sent whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pyahir.ir.graph import Graph
 from pyahir.ir.ops.posit import LANES
 from pyahir.plan.cost import memory_bits
 from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, divisors
-from pyahir.plan.layers import Layer, LayerKind, layers_of
+from pyahir.plan.grouping import layers_of
+from pyahir.plan.layers import Layer, LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
 
 __all__ = ["Options", "Planner", "make_plan"]
@@ -51,10 +52,18 @@ class _Choice:
     multipliers: int
     lanes_out: int
 
+    def rank(self) -> tuple[int, int, bool, int, int]:
+        folding = self.folding
+        requantizers, whole = folding.requantizers or 0, bool(folding.whole)
+        return self.multipliers, requantizers, whole, folding.pe, folding.simd
+
+
+_Widths = tuple[tuple[str, int], ...]  # of streams: the value that each carries, and its lanes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Partial:
-    """The best plan of the layers so far that ends in a stream of one width."""
+    """The best plan of the layers so far that ends in streams of certain widths."""
 
     multipliers: int = 0
     requantizers: int = 0
@@ -89,6 +98,9 @@ class Planner:
             check(name, folding, matvecs)
         self.lanes = _input_lanes(self.layers)
         self._found: dict[int, Plan | None] = {}
+        self._read_last = {
+            name: place for place, layer in enumerate(self.layers) for name in layer.sources
+        }
 
     def within_cycles(self, limit: int) -> Plan | None:
         """Give the plan with the fewest multipliers that needs at most ``limit`` cycles a frame."""
@@ -148,40 +160,71 @@ class Planner:
     def _plan(self, best: _Partial) -> Plan:
         """Put the layers one behind the other; what comes gradually is used as it comes."""
         planned: list[PlannedLayer] = []
-        width, gradual = best.lanes, True
+        source = self.graph.inputs[0].name
+        widths, gradual = {source: best.lanes}, {source: True}
         for layer, folding in zip(self.layers, best.foldings, strict=True):
-            placed = planned_layer(layer, width, folding)
+            first = layer.sources[0]
+            placed = planned_layer(layer, widths[first], folding)
+            comes = True
             if layer.kind == LayerKind.MATVEC and layer.window is None:
-                turned = gradual and placed.input_folds > 1 and placed.output_folds > 1
+                turned = gradual[first] and placed.input_folds > 1 and placed.output_folds > 1
                 turned &= not layer.floats
                 placed = replace(placed, input_major=turned)
-                gradual = placed.output_folds > 1 and not turned
-            else:
-                gradual = True
+                comes = placed.output_folds > 1 and not turned
+            gradual[layer.value] = comes
             planned.append(placed)
-            width = placed.lanes_out
+            widths[layer.value] = placed.lanes_out
         return Plan(graph=self.graph, input_lanes=best.lanes, layers=tuple(planned))
 
     def _search(self, limit: int) -> _Partial | None:
-        """Find the fewest multipliers with which no layer takes more than ``limit`` cycles."""
-        size = self.layers[0].x.size
-        states = {lanes: _Partial(lanes=lanes) for lanes in self.lanes if size // lanes <= limit}
-        for layer in self.layers:
-            following: dict[int, _Partial] = {}
-            for width, partial in states.items():
-                for choice in self._choices(layer, width, limit):
-                    known = following.get(choice.lanes_out)
+        """Find the fewest multipliers with which no layer takes more than ``limit`` cycles.
+
+        A state is the width of every stream that a later layer reads.
+        """
+        source, size = self.graph.inputs[0].name, self.layers[0].x.size
+        states: dict[_Widths, _Partial] = {
+            ((source, lanes),): _Partial(lanes=lanes)
+            for lanes in self.lanes
+            if size // lanes <= limit
+        }
+        for place, layer in enumerate(self.layers):
+            following: dict[_Widths, _Partial] = {}
+            choices: dict[tuple[int, ...], list[_Choice]] = {}
+            for state, partial in states.items():
+                known_widths = dict(state)
+                read = tuple(known_widths[name] for name in layer.sources)
+                if read not in choices:
+                    choices[read] = self._best(layer, read, limit)
+                kept = [item for item in state if self._read_last[item[0]] > place]
+                for choice in choices[read]:
+                    key = (*kept, (layer.value, choice.lanes_out))
+                    known = following.get(key)
                     multipliers = partial.multipliers + choice.multipliers
                     if known is not None and known.multipliers < multipliers:
                         continue
                     extended = partial.extended(choice)
                     if known is None or extended.rank() < known.rank():
-                        following[choice.lanes_out] = extended
+                        following[key] = extended
             states = following
         return min(states.values(), key=_Partial.rank, default=None)
 
+    def _best(self, layer: Layer, widths: tuple[int, ...], limit: int) -> list[_Choice]:
+        """Give, for each width of the stream that a layer may send, its best arrangement."""
+        found: dict[int, _Choice] = {}
+        for width in dict.fromkeys(widths) if layer.kind == LayerKind.JOIN else widths[:1]:
+            for choice in self._choices(layer, width, limit):
+                known = found.get(choice.lanes_out)
+                if known is None or choice.rank() < known.rank():
+                    found[choice.lanes_out] = choice
+        return list(found.values())
+
     def _choices(self, layer: Layer, width: int, limit: int) -> Iterator[_Choice]:
         """Give, for each way to arrange a layer, its fewest multipliers within the limit."""
+        if layer.kind == LayerKind.JOIN:
+            folding = Folding(pe=1, simd=1, requantizers=width)
+            if layer.x.size // width <= limit:
+                yield _Choice(folding=folding, multipliers=0, lanes_out=width)
+            return
         if layer.kind != LayerKind.MATVEC:
             placed = planned_layer(layer, width, NO_FOLDING)
             if placed.cycles <= limit:

@@ -34,6 +34,7 @@ __all__ = [
     "FewBitGraph",
     "FewBitLayer",
     "FewBitNetwork",
+    "Pixels",
     "Pool",
     "Scores",
     "few_bit_graph",
@@ -48,10 +49,39 @@ RULES = ("source", "low", "high")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """The quantizer behind a batch norm: ``width`` bits, each level worth ``scale``."""
+    """The quantizer behind a batch norm: ``width`` bits, each level worth ``scale``.
+
+    Without ``least`` and ``greatest`` more than one bit has as many levels below 0 as above, all
+    that fit. ``steps``, real and ascending, (C, n) or (1, n), stand for a multi-threshold, whose
+    level rises where a sum reaches a step; else a number is rounded half to even.
+    """
 
     width: int
     scale: float = 1.0
+    least: int | None = None
+    greatest: int | None = None
+    steps: Float64 | None = field(default=None, compare=False)
+
+    def levels(self) -> tuple[Float64, int]:
+        """Give the steps, in units of a level unless they are given, and the least level."""
+        if self.steps is not None:
+            return self.steps, 0 if self.least is None else self.least
+        if self.least is None or self.greatest is None:
+            return activation_steps(self.width)
+        return np.arange(self.least, self.greatest, dtype=np.float64) + np.float64(0.5), self.least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pixels:
+    """What the pixels 0 to 255 become: codes of ``width`` bits, an integer of which is ``unit``.
+
+    The graph has the scale ``2**exponent``; a unit that is no power of two is known only here.
+    """
+
+    width: int
+    table: Array
+    exponent: int
+    unit: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +128,17 @@ class FewBitLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FewBitNetwork:
-    """A network on images of ``input_shape`` (C, H, W) in [0, 1], mapped to [-1, 1] first."""
+    """A network on images of ``input_shape`` (C, H, W) in [0, 1], mapped to [-1, 1] first.
+
+    ``pixels``, where it is given, stands for that map and the ``input_width`` bits behind it.
+    """
 
     name: str
     input_shape: tuple[int, ...]
     input_path: str
     input_width: int
     layers: tuple[FewBitLayer, ...]
+    pixels: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +228,16 @@ class _Builder:
     def _input(self) -> str:
         network = self.network
         x = self.builder.input("x", pixel_type(network.input_shape))
-        table, exponent = input_table(network.input_width)
+        pixels = network.pixels
+        if pixels is None:
+            table, exponent = input_table(network.input_width)
+            pixels = Pixels(
+                width=network.input_width, table=table, exponent=exponent, unit=2.0**exponent
+            )
         name = legal_name(network.input_path)
-        stored = self.builder.constant(f"{name}_table", table)
-        op = Recode(width=network.input_width, exponent=exponent)
-        self.unit = 2.0**exponent
+        stored = self.builder.constant(f"{name}_table", pixels.table)
+        op = Recode(width=pixels.width, exponent=pixels.exponent)
+        self.unit = pixels.unit
         return self.builder.node(name, op, [x, stored], Loc(path=network.input_path))
 
     def _layer(self, layer: FewBitLayer, x: str) -> str:
@@ -260,12 +299,13 @@ class _Builder:
     ) -> str:
         assert layer.activation is not None
         width, scale = layer.activation.width, layer.activation.scale
-        steps, base = activation_steps(width)
-        steps = steps * scale
+        given = layer.activation.steps is not None
+        steps, base = layer.activation.levels()
+        steps = steps if given else steps * scale
         worth = self.unit * np.asarray(layer.scale, np.float64)
         rule = self.ties
         if rule == "source":
-            rule = "high" if width == 1 else "even"
+            rule = "high" if width == 1 or given else "even"
         found = fold_thresholds(norm, steps, worth, rule, levels_from=base)
         low, high = (bound.astype(np.int64) for bound in bounds)
         values = np.clip(found.values, low[:, None] - 1, high[:, None])

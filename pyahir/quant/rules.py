@@ -21,6 +21,7 @@ __all__ = [
     "Decomposed",
     "Exact",
     "Fbgemm",
+    "OnnxDivision",
     "PoolForm",
     "Qnnpack",
     "RawAverage",
@@ -205,3 +206,31 @@ class RawAverage:
 
     def __call__(self, acc: Int64) -> Int64:
         return _rne((acc + self.count * self.zero_point).astype(np.float32) * self.factor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxDivision:
+    """``rne(f32(acc * aw + bias) / scale) + zp``: DequantizeLinear, a layer, QuantizeLinear.
+
+    QuantizeLinear divides in float32 and rounds half to even. What it divides is the layer's exact
+    real result, rounded once to float32: ONNX leaves the order of a layer's sum open, so a float32
+    evaluation may be some roundings away and, beside a tie, give the other code.
+    ``act_times_weight`` is the product of the two float32 scales in float64, shape (C,).
+    """
+
+    act_times_weight: npt.NDArray[np.float64]
+    bias: Float32s
+    scale: np.float32
+    zero_point: int
+
+    @property
+    def channels(self) -> int:
+        return len(self.bias)
+
+    def slope(self) -> npt.NDArray[np.float64]:
+        return self.act_times_weight / float(self.scale)
+
+    def __call__(self, acc: Int64) -> Int64:
+        product = acc.astype(np.float64) * self.act_times_weight[:, None]
+        real = (product + self.bias.astype(np.float64)[:, None]).astype(np.float32)
+        return _rne(real / self.scale) + self.zero_point

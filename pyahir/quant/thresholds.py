@@ -110,24 +110,27 @@ def fold_thresholds(
 ) -> Thresholds:
     """Fold a batch norm and the quantizer that follows it into integer thresholds (C, n).
 
-    ``unit`` is what an accumulator of 1 is worth, a positive number or one per channel. ``ties``:
+    ``steps`` are those of every channel, (n,), or of each, (C, n), ascending. ``unit`` is what an
+    accumulator of 1 is worth, a positive number or one per channel. ``ties``:
     ``low`` is the strict rule, ``high`` takes the upper level, ``even`` the even one of the two
     levels, as rounding half to even does; the first step leads from ``levels_from`` to the next.
     """
     assert ties in TIES, ties
     units = np.broadcast_to(np.asarray(unit, np.float64), norm.gamma.shape)
     assert (units > 0).all(), "a unit is positive"
-    up = np.array([_takes_upper(ties, levels_from + i) for i in range(len(steps))])
+    rows = _per_channel(steps, len(norm.gamma))
+    up = np.array([_takes_upper(ties, levels_from + i) for i in range(rows.shape[1])])
     negated = norm.gamma < 0
-    values = np.empty((len(norm.gamma), len(steps)), np.int64)
+    values = np.empty(rows.shape, np.int64)
     live = norm.gamma != 0
     constant = norm.beta[~live, None]
-    on = np.where(up, constant >= steps, constant > steps)
+    on = np.where(up, constant >= rows[~live], constant > rows[~live])
     values[~live] = np.where(on, ALWAYS, NEVER)
     for channel in np.flatnonzero(live).tolist():
         exact = _Exact.of(norm, channel, float(units[channel]))
+        row = rows[channel]
         for i, (estimate, step) in enumerate(
-            zip(_estimates(norm, channel, steps, float(units[channel])), steps, strict=True)
+            zip(_estimates(norm, channel, row, float(units[channel])), row, strict=True)
         ):
             values[channel, i] = exact.threshold(float(estimate), float(step), upper=bool(up[i]))
     return Thresholds(values=values, negated=negated)
@@ -146,21 +149,26 @@ def find_ties(
     A stride of 2 is that of sums of +-1: they have the parity of their ends.
     """
     units = np.broadcast_to(np.asarray(unit, np.float64), norm.gamma.shape)
+    rows = _per_channel(steps, len(norm.gamma))
     found: list[Tie] = []
     for channel in np.flatnonzero(norm.gamma).tolist():
         worth = float(units[channel])
         exact = _Exact.of(norm, channel, worth)
         least = int(low[channel])
         scale = max(abs(norm.mean[channel]), abs(norm.beta[channel]) * _per_beta(norm, channel))
-        for i, estimate in enumerate(_estimates(norm, channel, steps, worth).tolist()):
+        for i, estimate in enumerate(_estimates(norm, channel, rows[channel], worth).tolist()):
             if not least - 1 <= estimate <= high[channel] + 1:
                 continue
             acc = least + stride * round((estimate - least) / stride)
             reach = FLOAT32_DOUBT * (scale / worth + abs(estimate) + 1.0)
             if least <= acc <= high[channel] and abs(acc - estimate) <= reach:
-                tie = exact.compare(acc, float(steps[i])) == 0
+                tie = exact.compare(acc, float(rows[channel, i])) == 0
                 found.append(Tie(channel=channel, step=i, accumulator=acc, exact=tie))
     return tuple(found)
+
+
+def _per_channel(steps: Float64, channels: int) -> Float64:
+    return np.broadcast_to(steps, (channels, steps.shape[-1]))
 
 
 def _takes_upper(ties: str, level: int) -> bool:

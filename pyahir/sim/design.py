@@ -91,8 +91,8 @@ def image_codes(manifest: Mapping[str, Any], images: Array, where: Path) -> Arra
     if images.dtype == np.uint8 and source.element.width == 8:
         check_images(images.astype(np.float32), shape, str(where))
         return from_nchw(images, source)
-    fused = manifest["made_from"].get("rule") != "pt2e"
-    return quantize(from_nchw(check_images(images, shape, str(where)), source), source, fused=fused)
+    rule = str(manifest["made_from"].get("rule"))
+    return quantize(from_nchw(check_images(images, shape, str(where)), source), source, rule=rule)
 
 
 def output_codes(row: Mapping[str, Any], codes: Array, where: Path) -> Array:

@@ -20,7 +20,9 @@ from typing import Any
 from pyahir.errors import OutputError
 from pyahir.sim.ghdl import OUR_STANDARD
 from pyahir.sim.tools import require_tool
+from pyahir.sim.verilog import mended
 from pyahir.synth.cells import FAMILIES, SynthesisError
+from pyahir.synth.products import narrow_products
 
 __all__ = ["Netlist", "synthesize"]
 
@@ -66,13 +68,14 @@ def synthesize(
 def _run(folder: Path, tools: tuple[str, str], top: str, family: str, timeout: float) -> Netlist:
     command = [tools[0], "--synth", *OUR_STANDARD, "--out=verilog", "design.vhd", "-e", top]
     ghdl_seconds = _tool("ghdl --synth", command, folder, "design.v", timeout)
+    verilog = narrow_products(mended((folder / "design.v").read_text(encoding="utf-8")))
+    (folder / "design.v").write_text(verilog, encoding="utf-8")
     script = (
         f"read_verilog design.v; {FAMILIES[family].script} -top {top}; "
         "tee -q -o cells.json stat -json"
     )
     command = [tools[1], "-q", "-l", "yosys.log", "-p", script]
     yosys_seconds = _tool("yosys", command, folder, "printed", timeout)
-    verilog = (folder / "design.v").read_text(encoding="utf-8")
     instances = _instances(verilog)
     return Netlist(
         top=top,

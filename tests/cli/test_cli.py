@@ -72,6 +72,49 @@ def test_compile_writes_four_files(
     assert sum(layer["macs"] for layer in summary["layers"]) == summary["macs"]
 
 
+def test_verify_single_layers(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    """In stream order, each once, whatever the order of the options."""
+    np.save(tmp_path / "images.npy", images())
+    given = ("verify", model, "--input", tmp_path / "images.npy", "--limit", "1")
+    code, out, _ = pyahir(capsys, *given, "--layer", "fc1", "--layer", "conv1", "--layer", "fc1")
+    assert code == 0
+    verdict = out.rstrip().splitlines()[-1]
+    assert re.fullmatch(r"verify: PASSED: ir = aa: [\d,]+ values on 1 frames, 0 differ", verdict)
+    assert re.findall(r"│ (\w+) +│ ir = aa │", out) == ["conv1", "fc1"]
+    code, out, _ = pyahir(capsys, *given, "--layer", "all", "--engines", "ir,aa", "--json")
+    found = json.loads(out)
+    assert (code, found["differing"], found["frames"]) == (0, 0, 1)
+    assert [layer["name"] for layer in found["layers"]][:2] == ["conv1", "pool1"]
+    assert found["compared"] == sum(layer["compared"] for layer in found["layers"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--layer", "conv9"),
+            r"--layer conv9: no such layer; accepted: conv1, pool1, \w+(, \w+)*, all",
+        ),
+        (
+            ("--layer", "conv1", "--engines", "torch,ir"),
+            "--layer with the engine torch: PyTorch runs the whole model only; "
+            "accepted: ir, aa, ghdl, ahir, verilator",
+        ),
+        (
+            ("--layer", "conv1", "--design", "net.aa"),
+            "--layer and --design: a single layer is compiled afresh; give one",
+        ),
+    ],
+    ids=["unknown", "torch", "design"],
+)
+def test_verify_refuses_what_no_layer_can(
+    capsys: pytest.CaptureFixture[str], model: Path, options: tuple[str, ...], message: str
+) -> None:
+    assert re.fullmatch(message, refused(capsys, "verify", model, *options))
+
+
 def test_verify_passes_and_ends_with_its_verdict(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ REMAKE = (
     "  quantized: torch.jit.save(torch.jit.trace(model.eval(), x), 'model.pt')\n"
     "  float:     torch.export.save(torch.export.export(model.eval(), (x,)), 'model.pt2')"
 )
-ACCEPTED = "a file saved by torch.jit.save or torch.export.save"
+ACCEPTED = "a file saved by torch.jit.save or torch.export.save, or a quantized ONNX file"
 UNTRUSTED = (
     ": loading it runs code from the file. If you trust it, add --trust-pickle; better, " + REMAKE
 )
@@ -99,11 +99,6 @@ NOT_MODELS: dict[str, tuple[Callable[[Path], object], FileKind, str]] = {
         f"; give {ACCEPTED}",
     ),
     "safetensors": (save_safetensors, FileKind.SAFETENSORS, WEIGHTS_ONLY),
-    "onnx": (
-        lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x05" + b"2.13."),
-        FileKind.ONNX,
-        f"; give {ACCEPTED}",
-    ),
     "npz": (save_numpy, FileKind.NUMPY, f"; give {ACCEPTED}"),
     "npy": (save_array, FileKind.NUMPY, f"; give {ACCEPTED}"),
     "zip": (save_zip, FileKind.ZIP, f"; give {ACCEPTED}"),

@@ -233,8 +233,8 @@ def test_every_pixel_is_its_own_code() -> None:
     """An image in [0, 1], pixel / 255 in float32, is quantized to the pixel itself."""
     every = np.arange(256)
     for real in (every.astype(np.float32) / np.float32(255), (every / 255).astype(np.float32)):
-        for fused in (True, False):
-            codes = quantize(real[None], pixels(1, 256), fused=fused)
+        for rule in ("float", "pt2e", "onnx"):
+            codes = quantize(real[None], pixels(1, 256), rule=rule)
             assert codes.dtype == np.uint8
             np.testing.assert_array_equal(every[None], codes)
     back = dequantize(every.astype(np.uint8), pixels(1, 256))

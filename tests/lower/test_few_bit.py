@@ -24,7 +24,8 @@ from pyahir.ir.ranges import accumulator_bounds, numbers, signed_width
 from pyahir.ir.types import Array, Bipolar, Element, Int, PowerOfTwo, TensorType
 from pyahir.ir.verify import verify
 from pyahir.plan.folding import Folding, divisors
-from pyahir.plan.layers import LayerKind, layers_of
+from pyahir.plan.grouping import layers_of
+from pyahir.plan.layers import LayerKind
 from pyahir.plan.search import Options
 from pyahir.quant.few_bit import few_bit_graph, input_table, pixel_type
 from pyahir.sim.engine import GhdlEngine

@@ -15,7 +15,8 @@ from pyahir.errors import PlanError
 from pyahir.ir.ops import Conv2d, SumPool2d
 from pyahir.passes.eliminate_exceptions import eliminate_exceptions
 from pyahir.plan.folding import Folding, divisors
-from pyahir.plan.layers import LayerKind, layers_of
+from pyahir.plan.grouping import layers_of
+from pyahir.plan.layers import LayerKind
 from pyahir.plan.search import Options
 from tests.designs import check_against_golden, written
 from tests.networks import Chain, chains, lenet, small

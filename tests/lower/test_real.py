@@ -20,7 +20,8 @@ from pyahir.ir.ops import AvgPool2d, Clamp, Conv2d, MaxPool2d, Relu
 from pyahir.ir.types import Array, Float16, Float32, Posit
 from pyahir.passes.pipeline import SIMPLIFY, Pipeline
 from pyahir.plan.folding import Folding, divisors
-from pyahir.plan.layers import LayerKind, layers_of
+from pyahir.plan.grouping import layers_of
+from pyahir.plan.layers import LayerKind
 from pyahir.plan.search import Options
 from pyahir.quant.exponents import calibrate_exponents
 from pyahir.quant.posit import quantize_real

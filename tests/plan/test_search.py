@@ -9,7 +9,8 @@ import pytest
 from pyahir.errors import PlanError
 from pyahir.ir.ops import Conv2d
 from pyahir.plan.folding import Folding, divisors, parse_folding
-from pyahir.plan.layers import Layer, LayerKind, layers_of
+from pyahir.plan.grouping import layers_of
+from pyahir.plan.layers import Layer, LayerKind
 from pyahir.plan.plan import gear_cycles, planned_layer
 from pyahir.plan.search import Options, Planner, make_plan
 from tests.networks import Chain, lenet, small

@@ -181,6 +181,16 @@ class Writer:
 
     def _signed(self, tree: Tree) -> str:
         """Write a number as ``signed``, with a sign bit of its own where it is unsigned."""
+        inner = tree
+        if isinstance(tree.typed.node, aa.BitCast) and tree.variable is None:
+            inner = tree.operands[0]
+        number = inner.typed.number if _is_constant(inner.typed) else None
+        if number is not None and tree.variable is None:
+            value = number % (1 << tree.width)
+            if isinstance(tree.type, ty.Int) and value >> (tree.width - 1):
+                value -= 1 << tree.width
+            least = max(2, value.bit_length() + 1)  # GHDL 2.0 cannot synthesize leading zeros here
+            return constant(value, ty.Int(least), least)
         if isinstance(tree.type, ty.Int):
             return self.text(tree)
         return f"signed(resize({self.text(tree)}, {tree.width + 1}))"

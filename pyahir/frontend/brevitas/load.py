@@ -15,7 +15,7 @@ from pyahir.frontend.brevitas.topologies import topology
 from pyahir.ir.types import Layout, TensorType
 from pyahir.quant.few_bit import FewBitGraph, FewBitNetwork, few_bit_graph
 
-__all__ = ["FewBitImport", "assemble", "import_checkpoint"]
+__all__ = ["FewBitImport", "assemble", "import_checkpoint", "note"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def assemble(
         shapes={name: _torch_shape(kind) for name, kind in compiled.graph.types().items()},
     )
     return FewBitImport(
-        network=network, compiled=compiled, runner=runner, engine=engine, note=_note(compiled)
+        network=network, compiled=compiled, runner=runner, engine=engine, note=note(compiled)
     )
 
 
@@ -75,7 +75,7 @@ def _torch_shape(kind: TensorType) -> tuple[int, ...]:
     return kind.shape[1:]
 
 
-def _note(compiled: FewBitGraph) -> str:
+def note(compiled: FewBitGraph) -> str:
     """Say where the integers and a float network may part."""
     exact = sum(tie.exact for ties in compiled.ties.values() for tie in ties)
     near = sum(len(ties) for ties in compiled.ties.values()) - exact

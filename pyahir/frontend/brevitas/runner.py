@@ -29,17 +29,18 @@ Forward = Callable[[Tensor], dict[str, Tensor]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coding:
-    """How values at ``path`` are coded: multiples of ``unit``; one bit is a sign."""
+    """How values at ``path`` are coded: ``term`` and multiples of ``unit``; one bit is a sign."""
 
     path: str
     unit: float
+    term: float = 0.0
     bit: bool = False
     dtype: str = "int8"
 
     def codes(self, values: Tensor) -> Array:
         if self.bit:
             return (values > 0).to(torch.uint8).numpy()
-        return np.rint(values.double().numpy() / self.unit).astype(self.dtype)
+        return np.rint((values.double().numpy() - self.term) / self.unit).astype(self.dtype)
 
 
 def codings(

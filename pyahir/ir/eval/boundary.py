@@ -23,13 +23,14 @@ from pyahir.ir.types import (
 __all__ = ["dequantize", "from_nchw", "fused_multiply_add", "quantize", "to_nchw"]
 
 
-def quantize(real: Array, kind: TensorType, *, fused: bool = True) -> Array:
+def quantize(real: Array, kind: TensorType, *, rule: str = "float") -> Array:
     """Give the codes of an input as the source does, in float32.
 
-    ``fused``: ``clamp(rne(fma(x, 1/scale, zero_point)))``, torch 2.13's quantize_per_tensor;
-    otherwise ``clamp(rne(x * (1/scale)) + zero_point)``, its quantized_decomposed op. ``real`` is
-    (N, ...) in the layout of ``kind``; NaN is not accepted. Posits and floats are ``x`` divided by
-    the power of two and rounded to nearest even.
+    By the ``rule`` pt2e it is ``clamp(rne(x * (1/scale)) + zero_point)``, torch 2.13's
+    quantized_decomposed op; by onnx ``clamp(rne(x / scale) + zero_point)``, QuantizeLinear; else
+    ``clamp(rne(fma(x, 1/scale, zero_point)))``, torch's quantize_per_tensor. ``real`` is (N, ...)
+    in the layout of ``kind``; NaN is not accepted. Posits and floats are ``x`` divided by the
+    power of two and rounded to nearest even.
     """
     if isinstance(kind.quantization, PowerOfTwo):
         return _scaled(real.astype(np.float32), kind, -kind.quantization.exponent)
@@ -38,11 +39,14 @@ def quantize(real: Array, kind: TensorType, *, fused: bool = True) -> Array:
     x = real.astype(np.float32)
     zero_point = np.float32(kind.zero_point)
     with np.errstate(over="ignore"):  # beyond float32 is beyond the last code
-        if fused:
-            rounded = np.rint(fused_multiply_add(x, inverse(kind.quantization), zero_point))
-        else:
-            factor = np.float32(1.0 / kind.quantization.scale)
-            rounded = np.rint(x * factor) + zero_point
+        match rule:
+            case "pt2e":
+                factor = np.float32(1.0 / kind.quantization.scale)
+                rounded = np.rint(x * factor) + zero_point
+            case "onnx":
+                rounded = np.rint(x / np.float32(kind.quantization.scale)) + zero_point
+            case _:
+                rounded = np.rint(fused_multiply_add(x, inverse(kind.quantization), zero_point))
     code = np.clip(rounded.astype(np.float64), kind.element.min, kind.element.max)
     return code.astype(integer_dtype(kind.element))
 

@@ -56,6 +56,7 @@ __all__ = [
 Plane = npt.NDArray[Any]
 Kernel = Callable[[Plane], Plane]
 Join = Callable[[Plane, Plane], Plane]
+LARGEST_CHUNK = 256  # images: products of vectors gain nothing beyond
 WORKING_SET = (
     1 << 23
 )  # bytes that one chunk of the batch may touch: several level-2 caches, one level-3
@@ -176,7 +177,7 @@ class Evaluator:
 
     def _chunk_size(self) -> int:
         largest = max((self._working_bytes(node) for node in self.graph.nodes), default=1)
-        return int(min(128, max(1, WORKING_SET // largest)))
+        return int(min(LARGEST_CHUNK, max(1, WORKING_SET // largest)))
 
     def _working_bytes(self, node: Node) -> int:
         taps = 1

@@ -195,6 +195,6 @@ def test_images_between_pixels_are_rounded_for_both(tmp_path: Path) -> None:
 def test_a_bias_of_ties_is_told() -> None:
     network = network_of(topology("TFC_1W1A"), untrained(topology("TFC_1W1A")))
     compiled = few_bit_graph(network)
-    assert load._note(compiled).startswith("192 accumulators lie on a step, 0 nearer")
+    assert load.note(compiled).startswith("192 accumulators lie on a step, 0 nearer")
     quiet = few_bit_graph(replace(network, layers=network.layers[-1:], input_shape=(1, 8, 8)))
-    assert load._note(quiet) == ""
+    assert load.note(quiet) == ""

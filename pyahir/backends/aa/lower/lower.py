@@ -1,4 +1,4 @@
-"""From the plan to the program: one call per layer, in stream order.
+"""From the plan to the program: one call per layer, in the order of the plan; forks between.
 
 In: a ``Plan``. Out: ``Design``: the Aa program, which pipe carries which layer's values, and the
 memories in loading order. The contents of the memories are made in ``packing``.
@@ -6,12 +6,15 @@ memories in loading order. The contents of the memories are made in ``packing``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyahir.backends.aa import ast
+from pyahir.backends.aa.build import Loop, name
 from pyahir.backends.aa.lower.convert import converted
 from pyahir.backends.aa.lower.floats import float_matvec
+from pyahir.backends.aa.lower.join import join
 from pyahir.backends.aa.lower.loader import Memory, loader
 from pyahir.backends.aa.lower.matvec import matvec
 from pyahir.backends.aa.lower.mean import mean
@@ -21,6 +24,7 @@ from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.window import Border, windows
 from pyahir.backends.aa.natural_types import scalar_width
 from pyahir.backends.aa.types import UInt
+from pyahir.plan.branches import join_rooms
 from pyahir.plan.finish import finish
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
@@ -84,19 +88,24 @@ def lower(plan: Plan, *, native: bool = False) -> Design:
     taps: list[Tap] = []
     memories: list[Memory] = []
     last, cycles = plan.layers[-1].name, plan.cycles_per_frame
-    for planned, following in zip(plan.layers, (*plan.layers[1:], None), strict=True):
+    held = join_rooms(plan)
+    readers = _readers(plan)
+    branches: dict[tuple[str, str, int], Stream] = {}  # value, and who reads it as which operand
+    _fork(emitter, plan, source.name, stream, readers, held, branches)
+    for planned in plan.layers:
+        layer = planned.layer
         out = f"{planned.name}_out" if planned.name == last else f"s_{planned.name}"
-        rooms = (_behind(planned, cycles), _before(following, cycles))
+        following = readers.get(layer.value, [])
+        front = LEAST
+        if len(following) == 1:
+            front = _front(following[0], cycles, held)
         emitter.layer = planned.name
-        stream = _layer(emitter, planned, stream, out, rooms)
+        given = [branches[value, layer.value, place] for place, value in enumerate(layer.sources)]
+        stream = _layer(emitter, planned, given, out, (_behind(planned, cycles), front))
         taps.append(
-            Tap(
-                layer=planned.name,
-                value=planned.layer.value,
-                pipe=stream.pipe,
-                lanes=stream.lanes,
-            )
+            Tap(layer=planned.name, value=layer.value, pipe=stream.pipe, lanes=stream.lanes)
         )
+        _fork(emitter, plan, layer.value, stream, readers, held, branches)
         memories += _memories(planned)
     loader(emitter, memories)
     program = ast.Program(items=tuple(_pipes_first(emitter.items)))
@@ -115,7 +124,56 @@ def _pipes_first(items: list[ast.Item]) -> list[ast.Item]:
     return [item for item in items if not isinstance(item, ast.Module)] + modules
 
 
-def _before(planned: PlannedLayer | None, cycles: int) -> int:
+Reader = tuple[PlannedLayer, int]  # and which of its operands
+
+
+def _readers(plan: Plan) -> dict[str, list[Reader]]:
+    """Map the values of streams to those that read them."""
+    found: dict[str, list[Reader]] = {}
+    for planned in plan.layers:
+        for number, value in enumerate(planned.layer.sources):
+            found.setdefault(value, []).append((planned, number))
+    return found
+
+
+def _front(reader: Reader, cycles: int, held: Mapping[tuple[str, int], int]) -> int:
+    """Give the depth of the pipe in front of an operand."""
+    planned, number = reader
+    if planned.layer.kind != LayerKind.JOIN:
+        return _before(planned, cycles)
+    words = planned.layer.x.channels // planned.lanes_in
+    return LEAST + held[planned.layer.value, number] * words
+
+
+def _fork(
+    emitter: Emitter,
+    plan: Plan,
+    value: str,
+    x: Stream,
+    readers: Mapping[str, list[Reader]],
+    held: Mapping[tuple[str, int], int],
+    branches: dict[tuple[str, str, int], Stream],
+) -> None:
+    """Give every reader of a value a stream of its own."""
+    following = readers.get(value, [])
+    if len(following) == 1:
+        ((planned, number),) = following
+        branches[value, planned.layer.value, number] = x
+    if len(following) < 2:
+        return
+    loop = Loop()
+    loop.set("x", name(x.pipe))
+    for place, reader in enumerate(following):
+        planned, number = reader
+        depth = _front(reader, plan.cycles_per_frame, held)
+        note = f"{value} for {planned.name}"
+        branch = emitter.stream(f"fk{place}_{value}", x.lanes, depth, x.width, comment=note)
+        loop.set(branch.pipe, name("x"))
+        branches[value, planned.layer.value, number] = branch
+    emitter.process(f"fork_{value}", loop, comment=f"{value} for {len(following)} readers")
+
+
+def _before(planned: PlannedLayer, cycles: int) -> int:
     """Give the depth of the pipe in front of a layer.
 
     A layer that goes through its inputs once for every output fold takes new ones in the first
@@ -123,8 +181,6 @@ def _before(planned: PlannedLayer | None, cycles: int) -> int:
     before all rows of its first windows but one have arrived. So that it need not wait for them,
     the layer before works on the next frame meanwhile, and the pipe holds what it makes.
     """
-    if planned is None:
-        return LEAST
     if planned.sweep is None:
         return _next_inputs(planned)
     return LEAST + line_buffer_rooms(planned.sweep, cycles).before
@@ -146,9 +202,14 @@ def _next_inputs(planned: PlannedLayer) -> int:
 
 
 def _layer(
-    emitter: Emitter, planned: PlannedLayer, x: Stream, target: str, rooms: tuple[int, int]
+    emitter: Emitter,
+    planned: PlannedLayer,
+    given: list[Stream],
+    target: str,
+    rooms: tuple[int, int],
 ) -> Stream:
     """Add a layer; ``rooms`` is that behind its line buffer, and that for its results."""
+    x = given[0]
     layer, (columns, room) = planned.layer, rooms
     note = f"{planned.name} {layer.loc}".strip()
     width = layer.y.element.width
@@ -165,6 +226,14 @@ def _layer(
             x = converted(emitter, planned.name, x, planned.folding.simd, elements, depth, note)
             out = emitter.stream(target, planned.lanes_out, room, width, comment=note)
             (float_matvec if layer.floats else matvec)(emitter, planned, x, out, note)
+        case LayerKind.JOIN:
+            both: list[Stream] = []
+            for side, part in zip("ab", given, strict=True):
+                stem, lanes = f"{planned.name}_{side}", planned.lanes_in
+                elements = math.lcm(part.lanes, lanes)
+                both.append(converted(emitter, stem, part, lanes, elements, LEAST, note))
+            out = emitter.stream(target, planned.lanes_out, room, width, comment=note)
+            join(emitter, planned, both, out, note)
         case LayerKind.ELEMENTWISE:
             out = emitter.stream(target, x.lanes, room, width, comment=note)
             elementwise(emitter, planned, x, out, note)
@@ -181,27 +250,17 @@ def _fill(planned: PlannedLayer) -> int:
 
 
 def _memories(planned: PlannedLayer) -> list[Memory]:
-    layer = planned.layer
-    if layer.rescale is None and layer.rounding is None and layer.levels is None:
-        return []
-    bits, tag = finish(layer).bits, planned.name
-    if layer.kind == LayerKind.SUM_POOL:
-        assert planned.sweep is not None
-        if not bits:
-            return []
-        return [
-            Memory(
-                name=f"q_{tag}",
-                layer=tag,
-                words=planned.sweep.words,
-                width=planned.lanes_out * bits,
-            )
-        ]
-    folds = planned.input_folds * planned.output_folds
-    width = planned.multipliers * layer.weight_element.width
-    memories = [Memory(name=f"w_{tag}", layer=tag, words=folds, width=width)]
+    """List the weights of a layer, and the parameters of its channels, where it has them."""
+    layer, tag = planned.layer, planned.name
+    found: list[Memory] = []
+    if layer.weight is not None:
+        folds = planned.input_folds * planned.output_folds
+        width = planned.multipliers * layer.weight_element.width
+        found.append(Memory(name=f"w_{tag}", layer=tag, words=folds, width=width))
+    bits = finish(layer).bits if layer.has_sums else 0
     if bits:
         words = layer.outputs // planned.lanes_out
-        table = Memory(name=f"q_{tag}", layer=tag, words=words, width=planned.lanes_out * bits)
-        memories.append(table)
-    return memories
+        found.append(
+            Memory(name=f"q_{tag}", layer=tag, words=words, width=planned.lanes_out * bits)
+        )
+    return found

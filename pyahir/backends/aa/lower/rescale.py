@@ -23,7 +23,7 @@ from pyahir.backends.aa.types import Int, UInt
 from pyahir.plan.layers import Rescale
 from pyahir.plan.rescale import RescaleFormat
 
-__all__ = ["rescale_operator"]
+__all__ = ["clamped", "rescale_operator", "shifted"]
 
 
 def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: str) -> ast.Module:
@@ -42,9 +42,9 @@ def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: s
         volatile("bs", ast.BitCast(Int(form.offset), slice_("q", top - 1, form.multiplier))),
         volatile("bw", resize_signed(name("bs"), form.product)),
         assign("u", op(BinaryOp.ADD, name("pr"), name("bw"))),
-        *_shifted(rescale, form),
+        *shifted(rescale, form.product),
     ]
-    code = _clamped("v", Int(form.product - rescale.shift), rescale)
+    code = clamped("v", Int(form.product - rescale.shift), rescale)
     if not form.slots:
         body.append(assign("y", code))
     else:
@@ -56,10 +56,10 @@ def rescale_operator(module: str, rescale: Rescale, form: RescaleFormat, note: s
     return operator(module, operands, [("y", uint(8))], body, f"requantize of {note}")
 
 
-def _shifted(rescale: Rescale, form: RescaleFormat) -> list[ast.Statement]:
+def shifted(rescale: Rescale, product: int) -> list[ast.Statement]:
     """Take the bits before the point; where ties are resolved, one less for those of odd parity."""
-    kind = Int(form.product - rescale.shift)
-    whole = ast.BitCast(kind, slice_("u", form.product - 1, rescale.shift))
+    kind = Int(product - rescale.shift)
+    whole = ast.BitCast(kind, slice_("u", product - 1, rescale.shift))
     if not rescale.tie_bits:
         return [volatile("v", whole)]
     behind = slice_("u", rescale.shift - 1, rescale.shift - rescale.tie_bits)
@@ -75,7 +75,8 @@ def _shifted(rescale: Rescale, form: RescaleFormat) -> list[ast.Statement]:
     ]
 
 
-def _clamped(value: str, kind: Int, rescale: Rescale) -> Expr:
+def clamped(value: str, kind: Int, rescale: Rescale) -> Expr:
+    """Give a code within the limits."""
     low, high = rescale.quant_min, rescale.quant_max
     below = op(BinaryOp.LESS, name(value), ast.Literal(low))
     above = op(BinaryOp.GREATER, name(value), ast.Literal(high))
