@@ -13,7 +13,7 @@ import re
 __all__ = ["mended"]
 
 _CONSTANT = re.compile(r'"([01XZxz]+)"(?:\[(\d+)\])?')
-_SHIFT = re.compile(r"(\$signed\([^()]*\)) >> ")
+_SHIFT = re.compile(r"(.signed\([^()]*\)) >> ")
 
 
 def mended(verilog: str) -> str:
