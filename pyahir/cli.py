@@ -253,6 +253,13 @@ def _engine_list(text: str, accepted: Sequence[str]) -> list[str]:
     type=click.IntRange(min=0),
     help="The class when no score is above 0 or no bit is set, for example 0 or 9.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes of the golden model.",
+)
 @model_options
 @json_option
 def evaluate_command(
@@ -263,6 +270,7 @@ def evaluate_command(
     host: str | None,
     ties: str | None,
     none_class: int | None,
+    jobs: int,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -277,7 +285,7 @@ def evaluate_command(
     images, labels = load_labelled(data, source.input_shape)
     images, labels = images[:limit], labels[:limit]
     reference = load_model(float_model, input_shape=source.input_shape) if float_model else None
-    rows = runner.evaluate(source, options, images, labels, reference, rule)
+    rows = runner.evaluate(source, options, images, labels, reference, rule, jobs)
     if as_json:
         click.echo(json.dumps({"images": len(images), "accuracy": rows}, sort_keys=True))
     else:

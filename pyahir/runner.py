@@ -35,7 +35,7 @@ from pyahir.engines import (
 )
 from pyahir.errors import PyahirError
 from pyahir.hosts import HostRule
-from pyahir.ir.eval import Evaluator, dequantize, to_nchw
+from pyahir.ir.eval import dequantize, evaluate_batch, to_nchw
 from pyahir.ir.graph import Graph, Stage
 from pyahir.ir.types import Affine, Array, Bipolar, Int, TensorType
 from pyahir.sim.design import image_codes, image_shape, stream_type
@@ -158,10 +158,12 @@ def evaluate(
     labels: Labels,
     reference: SourceModel | None,
     rule: HostRule | None = None,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Measure accuracy: the float model where there is one, PyTorch's and pyahir's integers.
 
-    ``rule`` says which class scores stand for; default: the first of the greatest.
+    ``rule`` says which class scores stand for; default: the first of the greatest. The golden model
+    runs in ``jobs`` processes.
     """
     rule = rule or HostRule()
     rows: list[dict[str, Any]] = []
@@ -181,13 +183,15 @@ def evaluate(
     if source.graph.stage is Stage.FLOAT and not options.calibrated:
         return rows
     graph = rounded_graph(quantized_graph(source, options), options)
-    evaluator = Evaluator(graph)
     codes = input_codes(graph, images, source.engine)
-    kind = graph.types()[graph.outputs[0]]
+    output = graph.outputs[0]
+    kind, progress = graph.types()[output], tables.progress("golden model")
     rows.append(
         _accuracy(
             f"pyahir ({options.scheme if source.scores is None else 'few-bit'} golden model)",
-            lambda: _scores(evaluator.run(codes)[graph.outputs[0]], kind),
+            lambda: _scores(
+                evaluate_batch(graph, codes, output, jobs=jobs, progress=progress), kind
+            ),
             labels,
             rule,
         )

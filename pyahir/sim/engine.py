@@ -111,7 +111,7 @@ class DesignEngine:
     def after_weights(self, stalls: Stalls | None = None) -> Stalls:
         """Hold the frames back until the weights have been loaded."""
         source = str(self.files.manifest["input"]["pipe"])
-        hold = ((source, "weights_in"),) if self.files.items else ()
+        hold = ((source, "weights_in"),) if len(self.files.words) else ()
         return replace(stalls or Stalls(), hold=hold)
 
     def simulated(
@@ -135,7 +135,7 @@ class DesignEngine:
         source, pipe = manifest["input"], output["pipe"]
         frames = words_of_codes(source, codes)
         inputs: dict[str, Any] = {source["pipe"]: frames}
-        if self.files.items:
+        if len(self.files.words):
             inputs["weights_in"] = self.files.items
         words = frame_words(output)
         wanted = None if golden is None else {pipe: words_of_codes(output, golden)}

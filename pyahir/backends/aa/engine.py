@@ -58,7 +58,7 @@ class AaEngine:
         inputs: dict[str, Any] = {
             source["pipe"]: pack_frames(codes, source["lanes"], _element(source))
         }
-        if not self.loaded and self.files.items:
+        if not self.loaded and len(self.files.words):
             inputs["weights_in"] = self.files.items
         self.loaded = True
         counts = {item["pipe"]: _words(item) * len(codes) for item in wanted}

@@ -40,12 +40,17 @@ def weights_bytes(items: npt.NDArray[np.uint64]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesignFiles:
-    """A design read back: the text, the loader's items, the manifest."""
+    """A design read back: the text, the loader's items as the file holds them, the manifest."""
 
     path: Path
     text: str
-    items: tuple[int, ...]
+    words: npt.NDArray[np.uint64]
     manifest: Mapping[str, Any]
+
+    @property
+    def items(self) -> tuple[int, ...]:
+        """The loader's items as numbers."""
+        return tuple(self.words.tolist())
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
@@ -96,13 +101,13 @@ def read_design(path: Path) -> DesignFiles:
     known = cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}
     if known.get("format") != FORMAT:
         raise DataError(f"{manifest_path}: not a manifest of format {FORMAT}: compile again")
-    items = _items(weights_path, _read(weights_path))
-    return DesignFiles(path=path, text=text, items=items, manifest=known)
+    return DesignFiles(path=path, text=text, words=_words(weights_path), manifest=known)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int = -1) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; 'pyahir compile MODEL -o {path.with_suffix('.aa')}' makes it"
@@ -111,15 +116,21 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path}: cannot read: {error.strerror}") from None
 
 
-def _items(path: Path, data: bytes) -> tuple[int, ...]:
-    if len(data) < HEADER or data[: len(MAGIC)] != MAGIC:
-        raise DataError(f"{path}: not a weights file (it begins with {data[:8]!r}): compile again")
-    count = int.from_bytes(data[8:16], "little")
-    payload = data[HEADER:]
-    if len(payload) != 8 * count:
+def _words(path: Path) -> npt.NDArray[np.uint64]:
+    """Map the items of a weights file into memory; they are read where they are used."""
+    header = _read(path, HEADER)
+    if len(header) < HEADER or header[: len(MAGIC)] != MAGIC:
         raise DataError(
-            f"{path}: truncated: {len(payload)} bytes of items, {8 * count} expected: compile again"
+            f"{path}: not a weights file (it begins with {header[:8]!r}): compile again"
         )
-    if hashlib.sha256(payload).digest() != data[16:48]:
+    count, size = int.from_bytes(header[8:16], "little"), path.stat().st_size - HEADER
+    if size != 8 * count:
+        raise DataError(
+            f"{path}: truncated: {size} bytes of items, {8 * count} expected: compile again"
+        )
+    if not count:
+        return np.zeros(0, np.dtype("<u8"))
+    words = np.memmap(path, np.dtype("<u8"), mode="r", offset=HEADER, shape=(count,))
+    if hashlib.sha256(words.data).digest() != header[16:48]:
         raise DataError(f"{path}: the checksum of the items is wrong: compile again")
-    return tuple(np.frombuffer(payload, "<u8").tolist())
+    return words
