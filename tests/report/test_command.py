@@ -97,6 +97,10 @@ def test_no_design(folder: Path) -> None:
     assert refused("other.aa", "-o", "report").startswith("other.aa: no such file; 'pyahir compile")
     Path("net.json").write_text("{")
     assert refused("net.aa", "-o", "report") == "net.json: not JSON (line 1): compile again"
+    (folder / "model.pt").write_bytes(b"PK\x03\x04\xe4")
+    assert refused("model.pt", "-o", "report") == (
+        "model.pt: not the text of a design; give the .aa file that 'pyahir compile' wrote"
+    )
 
 
 def test_all_files_or_none(folder: Path) -> None:

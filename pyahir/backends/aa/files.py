@@ -92,7 +92,12 @@ def _write_beside(path: Path, data: bytes) -> str:
 
 def read_design(path: Path) -> DesignFiles:
     """Read ``NAME.aa`` with its manifest and weights; check format and checksums."""
-    text = _read(path).decode("utf-8")
+    try:
+        text = _read(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}: not the text of a design; give the .aa file that 'pyahir compile' wrote"
+        ) from None
     manifest_path, weights_path = path.with_suffix(".json"), path.with_suffix(".weights")
     try:
         manifest: Any = json.loads(_read(manifest_path))
