@@ -105,7 +105,7 @@ def design(graph: Graph, folder: Path, plan: Options) -> Path:
 LEVELS = {1: (1, 1, 0), 2: (2, 2, -1), 4: (4, 15, -8)}  # by bits: width, thresholds, base
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_networks(data: st.DataObject) -> None:
     """Bits of inputs, weights and activations, windows, pools and foldings at random."""

@@ -99,7 +99,7 @@ def test_every_scheme(scheme: RealScheme | None, tmp_path: Path) -> None:
     check(graph, path, frames(graph, 3))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_blocks(data: st.DataObject) -> None:
     """Lengths of branches, strides, channels and foldings at random; nothing waits for ever."""

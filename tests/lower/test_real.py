@@ -107,7 +107,7 @@ def check(graph: Graph, path: Path, codes: Array, order_seed: int | None = None)
         np.testing.assert_array_equal(bits(expected[name]), actual[name], err_msg=name)
 
 
-@pytest.mark.parametrize("multipliers", [16, 90])
+@pytest.mark.parametrize("multipliers", [pytest.param(16, marks=pytest.mark.slow), 90])
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_every_scheme(scheme: RealScheme, multipliers: int, tmp_path: Path) -> None:
     graph = quantized(every_kind(), scheme)
@@ -115,7 +115,7 @@ def test_every_scheme(scheme: RealScheme, multipliers: int, tmp_path: Path) -> N
     check(graph, path, any_codes(graph, 4))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_networks(data: st.DataObject) -> None:
     """Channels, windows, pools, schemes and foldings at random."""
