@@ -5,13 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 
 from pyahir.backends.aa.engine import AaEngine
 from pyahir.compiler import Compiled, CompileOptions, compile_graph
 from pyahir.ir.eval import Evaluator
 from pyahir.ir.graph import Graph
-from pyahir.plan.folding import Folding
+from pyahir.plan.folding import Folding, divisors
+from pyahir.plan.grouping import layers_of
+from pyahir.plan.layers import LayerKind
 from pyahir.plan.search import Options
+
+
+def drawn_foldings(data: st.DataObject, graph: Graph) -> dict[str, Folding]:
+    """Draw a folding for every layer that multiplies; sums of floats take one input at a time."""
+    foldings: dict[str, Folding] = {}
+    for layer in layers_of(graph):
+        if layer.kind == LayerKind.MATVEC:
+            pe = data.draw(st.sampled_from(divisors(layer.outputs)))
+            foldings[layer.name] = Folding(
+                pe=pe,
+                simd=1 if layer.floats else data.draw(st.integers(1, layer.inputs)),
+                requantizers=data.draw(st.sampled_from(divisors(pe))),
+                whole=data.draw(st.booleans()),
+            )
+    return foldings
 
 
 def written(

@@ -23,13 +23,10 @@ from pyahir.ir.ops import Conv2d, Flatten, Linear, MaxPool2d, MultiThreshold, Op
 from pyahir.ir.ranges import accumulator_bounds, numbers, signed_width
 from pyahir.ir.types import Array, Bipolar, Element, Int, PowerOfTwo, TensorType
 from pyahir.ir.verify import verify
-from pyahir.plan.folding import Folding, divisors
-from pyahir.plan.grouping import layers_of
-from pyahir.plan.layers import LayerKind
 from pyahir.plan.search import Options
 from pyahir.quant.few_bit import few_bit_graph, input_table, pixel_type
 from pyahir.sim.engine import GhdlEngine
-from tests.designs import check_against_golden
+from tests.designs import check_against_golden, drawn_foldings
 from tests.frontend.brevitas.states import calibrated, random_images
 from tests.networks import small
 
@@ -132,16 +129,7 @@ def test_random_networks(data: st.DataObject) -> None:
         if not last or data.draw(st.booleans()):
             net.threshold(*LEVELS[data.draw(st.sampled_from(tuple(LEVELS)))], far=far)
     graph = net.graph()
-    foldings: dict[str, Folding] = {}
-    for layer in layers_of(graph):
-        if layer.kind == LayerKind.MATVEC:
-            pe = data.draw(st.sampled_from(divisors(layer.outputs)))
-            foldings[layer.name] = Folding(
-                pe=pe,
-                simd=data.draw(st.integers(1, layer.inputs)),
-                requantizers=data.draw(st.sampled_from(divisors(pe))),
-                whole=data.draw(st.booleans()),
-            )
+    foldings = drawn_foldings(data, graph)
     with tempfile.TemporaryDirectory() as folder:
         path = design(graph, Path(folder), Options(foldings=foldings))
         seed = data.draw(st.integers(0, 1000))

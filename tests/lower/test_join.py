@@ -20,9 +20,6 @@ from pyahir.ir.ops import Add, AvgPool2d, Conv2d, Relu
 from pyahir.ir.types import Int
 from pyahir.passes.pipeline import SIMPLIFY, Pipeline
 from pyahir.plan.branches import join_rooms
-from pyahir.plan.folding import Folding, divisors
-from pyahir.plan.grouping import layers_of
-from pyahir.plan.layers import LayerKind
 from pyahir.plan.search import Options, make_plan
 from pyahir.quant.calibrate import calibrate
 from pyahir.quant.exponents import calibrate_exponents
@@ -31,6 +28,7 @@ from pyahir.quant.posit import quantize_real
 from pyahir.quant.quantize import quantize
 from pyahir.quant.scheme import RealScheme
 from pyahir.sim.engine import GhdlEngine
+from tests.designs import drawn_foldings
 from tests.lower.test_real import any_codes, bits, check, design
 from tests.quant.floats import FloatNet
 
@@ -113,16 +111,7 @@ def test_random_blocks(data: st.DataObject) -> None:
         block(net, out, stride, direct=direct, convolutions=data.draw(st.integers(1, 3)))
         channels = out
     graph = quantized(net, data.draw(st.sampled_from(SCHEMES)))
-    foldings: dict[str, Folding] = {}
-    for layer in layers_of(graph):
-        if layer.kind == LayerKind.MATVEC:
-            pe = data.draw(st.sampled_from(divisors(layer.outputs)))
-            foldings[layer.name] = Folding(
-                pe=pe,
-                simd=1 if layer.floats else data.draw(st.integers(1, layer.inputs)),
-                requantizers=data.draw(st.sampled_from(divisors(pe))),
-                whole=data.draw(st.booleans()),
-            )
+    foldings = drawn_foldings(data, graph)
     with tempfile.TemporaryDirectory() as folder:
         path = design(graph, Path(folder), Options(foldings=foldings))
         check(graph, path, frames(graph, 2), order_seed=data.draw(st.integers(0, 1000)))

@@ -14,11 +14,9 @@ from pyahir.compiler import CompileOptions, compile_graph
 from pyahir.errors import PlanError
 from pyahir.ir.ops import Conv2d, SumPool2d
 from pyahir.passes.eliminate_exceptions import eliminate_exceptions
-from pyahir.plan.folding import Folding, divisors
-from pyahir.plan.grouping import layers_of
-from pyahir.plan.layers import LayerKind
+from pyahir.plan.folding import Folding
 from pyahir.plan.search import Options
-from tests.designs import check_against_golden, written
+from tests.designs import check_against_golden, drawn_foldings, written
 from tests.networks import Chain, chains, lenet, small
 
 
@@ -26,16 +24,7 @@ from tests.networks import Chain, chains, lenet, small
 @given(chain=chains(), data=st.data())
 def test_random_networks(chain: Chain, data: st.DataObject) -> None:
     graph = chain.graph()
-    foldings: dict[str, Folding] = {}
-    for layer in layers_of(graph):
-        if layer.kind == LayerKind.MATVEC:
-            pe = data.draw(st.sampled_from(divisors(layer.outputs)))
-            foldings[layer.name] = Folding(
-                pe=pe,
-                simd=data.draw(st.integers(1, layer.inputs)),
-                requantizers=data.draw(st.sampled_from(divisors(pe))),
-                whole=data.draw(st.booleans()),
-            )
+    foldings = drawn_foldings(data, graph)
     with tempfile.TemporaryDirectory() as folder:
         compiled, path = written(graph, Path(folder), foldings=foldings)
         assert parse(compiled.text.decode()) == compiled.design.program

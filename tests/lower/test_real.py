@@ -19,14 +19,13 @@ from pyahir.ir.graph import Graph
 from pyahir.ir.ops import AvgPool2d, Clamp, Conv2d, MaxPool2d, Relu
 from pyahir.ir.types import Array, Float16, Float32, Posit
 from pyahir.passes.pipeline import SIMPLIFY, Pipeline
-from pyahir.plan.folding import Folding, divisors
-from pyahir.plan.grouping import layers_of
-from pyahir.plan.layers import LayerKind
+from pyahir.plan.folding import Folding
 from pyahir.plan.search import Options
 from pyahir.quant.exponents import calibrate_exponents
 from pyahir.quant.posit import quantize_real
 from pyahir.quant.scheme import RealScheme
 from pyahir.sim.engine import GhdlEngine
+from tests.designs import drawn_foldings
 from tests.quant.floats import FloatNet
 
 SCHEMES = [
@@ -137,16 +136,7 @@ def test_random_networks(data: st.DataObject) -> None:
     chain.flatten()
     chain.linear(data.draw(st.integers(1, 6)))
     graph = quantized(chain, data.draw(st.sampled_from(SCHEMES)))
-    foldings: dict[str, Folding] = {}
-    for layer in layers_of(graph):
-        if layer.kind == LayerKind.MATVEC:
-            pe = data.draw(st.sampled_from(divisors(layer.outputs)))
-            foldings[layer.name] = Folding(
-                pe=pe,
-                simd=1 if layer.floats else data.draw(st.integers(1, layer.inputs)),
-                requantizers=data.draw(st.sampled_from(divisors(pe))),
-                whole=data.draw(st.booleans()),
-            )
+    foldings = drawn_foldings(data, graph)
     with tempfile.TemporaryDirectory() as folder:
         path = design(graph, Path(folder), Options(foldings=foldings))
         check(graph, path, any_codes(graph, 2), order_seed=data.draw(st.integers(0, 1000)))
