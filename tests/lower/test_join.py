@@ -140,7 +140,9 @@ def test_the_output_is_read_by_nobody_else() -> None:
 
 
 @pytest.mark.ghdl
-@pytest.mark.parametrize("scheme", [None, RealScheme(arith="quire")], ids=str)
+@pytest.mark.parametrize(
+    "scheme", [None, pytest.param(RealScheme(arith="quire"), marks=pytest.mark.slow)], ids=str
+)
 def test_simulated_at_the_planned_cycles(scheme: RealScheme | None, tmp_path: Path) -> None:
     graph = quantized(residual(), scheme)
     engine = GhdlEngine.open(design(graph, tmp_path, Options(multipliers=40)))

@@ -208,7 +208,7 @@ def test_native_floats_are_ahirs_operators(tmp_path: Path) -> None:
     [
         RealScheme(arith="quire"),
         RealScheme(arith="quire", es=2, weights="posit8"),
-        RealScheme(arith="f16", es=1),
+        pytest.param(RealScheme(arith="f16", es=1), marks=pytest.mark.slow),
         pytest.param(RealScheme(arith="f32"), marks=pytest.mark.slow),
         pytest.param(RealScheme(scheme="float16", arith="f16", scale="1"), marks=pytest.mark.slow),
         pytest.param(RealScheme(scheme="float32", arith="f32", scale="1"), marks=pytest.mark.slow),
