@@ -169,7 +169,7 @@ def compile_plan(
     design = lower(plan, native=options.native_floats)
     verify_aa(design.program, emitted=True)
     text = to_text(design.program).encode()
-    weights = weights_bytes(pack_memories(plan, design.memories))
+    weights = weights_bytes(pack_memories(plan, (*design.memories, *design.streams)))
     made_from = {
         "dropped_exceptions": 0,
         **(provenance or {}),
