@@ -249,9 +249,17 @@ def _recorded(options: CompileOptions) -> dict[str, Any]:
         "cycles": options.plan.cycles,
         "memory": options.plan.memory,
         "foldings": {
-            name: [folding.pe, folding.simd, folding.requantizers, folding.whole]
+            name: [
+                folding.pe,
+                folding.simd,
+                folding.requantizers,
+                folding.whole,
+                folding.streamed,
+            ]
             for name, folding in sorted(options.plan.foldings.items())
         },
+        "streamed": sorted(options.plan.streamed),
+        "weight_memory": options.plan.weight_memory,
         "scheme": options.scheme,
         "float": "native" if options.native_floats else "exact",
         "rounding": options.rounding,

@@ -15,7 +15,7 @@ from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
 from pyahir.plan.rooms import line_buffer_rooms
 
-__all__ = ["Cost", "cost", "memory_bits", "ram_blocks", "weight_bits"]
+__all__ = ["Cost", "cost", "memory_bits", "ram_blocks", "stream_saving", "weight_bits"]
 
 BLOCK_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
 LEAST_BLOCK = 2048
@@ -72,6 +72,16 @@ def weight_bits(planned: PlannedLayer) -> int:
     sides.
     """
     return _bits([_weights(planned), *_tiles(planned)])
+
+
+def stream_saving(planned: PlannedLayer) -> int:
+    """Estimate the bits that a layer saves when its weights are streamed, an output at a time."""
+    layer = planned.layer
+    if layer.pixels == 1:
+        return weight_bits(planned)
+    tiles = 2 * layer.inputs * layer.weight_element.width
+    maps = 2 * sum(side.size * side.element.width for side in (layer.x, layer.y))
+    return weight_bits(planned) - tiles - maps
 
 
 def memory_bits(plan: Plan) -> int:

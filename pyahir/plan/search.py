@@ -16,8 +16,15 @@ from dataclasses import dataclass, field, replace
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph
 from pyahir.ir.ops.posit import LANES
-from pyahir.plan.cost import memory_bits, weight_bits
-from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, check_streamed, divisors, may_stream
+from pyahir.plan.cost import memory_bits, stream_saving, weight_bits
+from pyahir.plan.folding import (
+    DEFAULT_MULTIPLIERS,
+    Folding,
+    check,
+    check_streamed,
+    divisors,
+    may_stream,
+)
 from pyahir.plan.grouping import layers_of
 from pyahir.plan.layers import Layer, LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
@@ -388,27 +395,27 @@ def _within_memory(planner: Planner, bits: int) -> Plan:
 
 
 def _within_weight_memory(plan: Plan, options: Options) -> Plan:
-    """Stream the weights of more layers, those with the most first, until the others fit.
+    """Stream the weights of more layers, those that save the most first, until the others fit.
 
-    Layers whose folding says that they are not streamed stay on the chip.
+    Layers whose folding says that they are not streamed stay on the chip, and those whose feature
+    maps would take more room than their weights do.
     """
     assert options.weight_memory is not None
     streamed = set(options.streamed)
     kept = {name for name, folding in options.foldings.items() if folding.streamed is False}
-    by_weight = sorted(plan.layers, key=weight_bits, reverse=True)
-    left = [item for item in by_weight if item.name not in kept and may_stream(item.layer)]
+    saving = {item.name: stream_saving(item) for item in plan.layers if may_stream(item.layer)}
+    left = [name for name in saving if saving[name] > 0 and name not in {*kept, *streamed}]
+    left.sort(key=lambda name: -saving[name])
     while (found := sum(map(weight_bits, plan.layers))) > options.weight_memory:
+        if not left:
+            raise PlanError(
+                f"--weight-memory {options.weight_memory}: with all layers streamed for which that "
+                f"saves memory, weights and their feature maps take {found:,} bits; the nearest "
+                f"feasible number is {found}"
+            )
         excess = found - options.weight_memory
         while left and excess > 0:  # as many at a time as would do if nothing else changed
-            chosen = left.pop(0)
-            if not chosen.streamed:
-                streamed.add(chosen.name)
-                excess -= weight_bits(chosen)
-        if excess > 0:
-            raise PlanError(
-                f"--weight-memory {options.weight_memory}: the weights that must stay on the chip "
-                f"take {excess + options.weight_memory:,} bits; the nearest feasible number is "
-                f"{excess + options.weight_memory}"
-            )
+            streamed.add(left[0])
+            excess -= saving[left.pop(0)]
         plan = _targeted(Planner(plan.graph, options.foldings, streamed), options)
     return plan

@@ -22,14 +22,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ITEM_BITS", "LATE", "MOST_LAYERS", "Packets", "items_of", "line_words", "packets"]
+__all__ = ["ITEM_BITS", "LATE", "Packets", "bandwidth", "items_of", "line_words", "packets"]
 
 ITEM_BITS = 64
+CLOCK = 100 * 10**6  # Hz, for bytes a second
 LATE = 2
-LONGEST_LINE = 8  # items, or one word
-LEAST_PACKET = 16  # items: shorter ones are mostly headers
+LONGEST_LINE = 16  # items, or one word
+LEAST_PACKET = 16  # items: of shorter ones the header is a large part
 MOST_PACKET = 64  # or twice the longest word: longer ones only make pipes deeper
-MOST_LAYERS = 1 << 16  # the numbers that a header holds
+
+
+def bandwidth(items: int, cycles: int) -> str:
+    """Say what comes through the pipe while frames follow one another, a frame in ``cycles``."""
+    size, share = ITEM_BITS // 8, items / cycles
+    rate = size * share
+    return (
+        f"{items:,} items of {size} bytes in {cycles:,} cycles, {rate:.2f} bytes a cycle "
+        f"({share:.0%} of what the pipe takes; {rate * CLOCK / 1e6:,.0f} MB/s at "
+        f"{CLOCK // 10**6} MHz)"
+    )
 
 
 def items_of(width: int) -> int:

@@ -52,6 +52,8 @@ def _turns(weights: Mapping[str, Any], items: Items, frames: int) -> list[Items]
             for number, stream in enumerate(streams)
             if 0 <= turn - int(stream["late"]) < frames
         )
+        if not taking:  # fewer frames than turns to wait for
+            continue
         if taking not in mixed:
             mixed[taking] = _mixed([packed[number] for number in taking])
         found.append(mixed[taking])
