@@ -332,7 +332,9 @@ def planned_layer(layer: Layer, lanes: int, folding: Folding) -> PlannedLayer:
     sweep = _sweep(layer, lanes, whole=bool(folding.whole))
     whole = sweep is not None and sweep.whole
     streamed = bool(folding.streamed) and layer.kind == LayerKind.MATVEC
-    chosen = replace(folding, requantizers=out, whole=whole, streamed=streamed)
+    chosen = Folding(
+        pe=folding.pe, simd=folding.simd, requantizers=out, whole=whole, streamed=streamed
+    )
     return PlannedLayer(layer=layer, folding=chosen, lanes_in=lanes, lanes_out=out, sweep=sweep)
 
 

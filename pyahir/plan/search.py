@@ -10,7 +10,7 @@ fewest requantizers wins, then the one with the fewest windows sent whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pyahir.errors import PlanError
@@ -215,16 +215,18 @@ class Planner:
             for lanes in self.lanes
             if size // lanes <= limit
         }
+        choices: dict[Hashable, list[_Choice]] = {}
         for place, layer in enumerate(self.layers):
             following: dict[_Widths, _Partial] = {}
-            choices: dict[tuple[int, ...], list[_Choice]] = {}
+            streamed, fixed = layer.name in self.streamed, self.foldings.get(layer.name)
             for state, partial in states.items():
                 known_widths = dict(state)
                 read = tuple(known_widths[name] for name in layer.sources)
-                if read not in choices:
-                    choices[read] = self._best(layer, read, limit)
+                alike = (layer.geometry, streamed, fixed, read)
+                if alike not in choices:
+                    choices[alike] = self._best(layer, read, limit)
                 kept = [item for item in state if self._read_last[item[0]] > place]
-                for choice in choices[read]:
+                for choice in choices[alike]:
                     key = (*kept, (layer.value, choice.lanes_out))
                     known = following.get(key)
                     multipliers = partial.multipliers + choice.multipliers
@@ -309,7 +311,7 @@ def _least_simd(
     if layer.floats:
         candidates = [1]
     for simd in candidates:
-        folding = replace(start, simd=simd)
+        folding = Folding(pe=start.pe, simd=simd, whole=start.whole, streamed=start.streamed)
         placed = planned_layer(layer, width, folding)
         if placed.cycles <= limit:
             return simd
@@ -345,7 +347,13 @@ def _requantized(
     if fixed is not None and fixed.requantizers is not None:
         numbers = (fixed.requantizers,)
     for number in numbers:
-        chosen = replace(folding, requantizers=number)
+        chosen = Folding(
+            pe=folding.pe,
+            simd=folding.simd,
+            requantizers=number,
+            whole=folding.whole,
+            streamed=folding.streamed,
+        )
         parts = LANES if layer.floats else 1
         if layer.pixels * (layer.outputs // number) * parts <= limit:
             yield _Choice(folding=chosen, multipliers=folding.multipliers, lanes_out=number)

@@ -1,14 +1,14 @@
 """Weights that come from outside again for every frame: how they are packed into ``weights_in``.
 
-Several layers share one pipe of 64-bit items. A packet is a header and a fixed number of items, all
-of one layer: whole *lines* of its weights, then filling. A line is one word of weights, or several
-where that fills its items better. A layer with more than one pixel goes through its feature map once
-for each of its output folds, with the weights of one fold on the chip and those of the next one
-arriving.
+Several layers share one pipe of 64-bit items. A packet is a header and a fixed number of items,
+all of one layer: whole *lines* of its weights, then filling. A line is one word of weights, or
+several where that fills its items better. A layer with more than one pixel goes through its feature
+map once for each of its output folds, with the weights of one fold on the chip and those of the
+next one arriving.
 
 The order of the packets. In turn t come the packets of frame ``t - late`` of every layer, evenly
-mixed. A layer has all its results of a frame at the end of a turn only, and they need a while to the
-next streamed layer; so that this one has its frame when its turn begins, it is ``LATE`` turns
+mixed. A layer has all its results of a frame at the end of a turn only, and they need a while to
+the next streamed layer; so that this one has its frame when its turn begins, it is ``LATE`` turns
 behind. One turn would do for the results to be right: each layer can finish its part of a turn by
 itself, as its inputs were made from weights of earlier turns and there is room for its results. So
 no order within a turn is a deadlock.
