@@ -14,6 +14,7 @@ graph is evaluated in the form of ``eval.core``. Not here: the kernels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ class Memory:
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Plane:
         """Give an array in this memory: what the last one held is lost."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         if size > self._raw.size:
             raw = np.empty(size + LINE, np.uint8)
             self._raw = raw[-raw.ctypes.data % LINE :]
@@ -207,7 +208,7 @@ def _working_bytes(node: Node, types: Mapping[str, TensorType]) -> int:
     patches = 0
     weights = [types[name] for name in node.inputs[1:2]]
     if weights and weights[0].layout is Layout.PLAIN and len(shape := weights[0].shape) == 4:
-        patches = int(np.prod(shape[1:])) * node.type.size // node.type.channels
+        patches = math.prod(shape[1:]) * node.type.size // node.type.channels
     return 4 * node.type.size + patches
 
 

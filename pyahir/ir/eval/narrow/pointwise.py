@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -58,10 +59,10 @@ def flatten(op: Flatten, site: Site) -> Kernel | None:
     dtype = carried_type(site.node.type.element)
 
     def kernel(x: Plane) -> Plane:
-        moved = np.moveaxis(x, -1, 1)
-        result = site.out.array(moved.shape, dtype)
-        result[...] = moved
-        return result.reshape(len(x), -1)
+        count, *spatial, channels = x.shape
+        result = site.out.array((count, channels, math.prod(spatial)), dtype)
+        result[...] = x.reshape(count, -1, channels).transpose(0, 2, 1)
+        return result.reshape(count, -1)
 
     return kernel
 
@@ -128,10 +129,11 @@ def multi_threshold(op: MultiThreshold, site: Site) -> Kernel | None:
         result = site.out.array(acc.shape, np.int8)
         count = result.reshape(wide.shape)
         above = site.scratch("above").array(wide.shape, np.bool_)
-        count[...] = op.base
-        for line in lines:
+        np.greater(wide, lines[0], out=count.view(np.bool_))
+        for line in lines[1:]:
             np.greater(wide, line, out=above)
             count += above.view(np.int8)
+        count += np.int8(op.base)
         return result
 
     return kernel

@@ -10,20 +10,23 @@ zero point.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numkong
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from pyahir.ir.eval.core import Plane
 from pyahir.ir.eval.narrow.form import Kernel, Site, carried_offset, carried_type, narrow, tiled
+from pyahir.ir.eval.narrow.patches import gathered
 from pyahir.ir.eval.narrow.window import padded
 from pyahir.ir.ops import Conv2d, Linear
 from pyahir.ir.ranges import magnitude_bound, numbers
 from pyahir.ir.types import Array
 
 __all__ = ["accelerated", "conv2d", "linear", "multiply_rows"]
+
+BLOCK = 1 << 19  # bytes of windows of one product: a part of a level-2 cache
 
 Product = Callable[[Plane, Plane], None]
 
@@ -69,80 +72,74 @@ def conv2d(op: Conv2d, site: Site) -> Kernel | None:
     """Multiply the patches (N*OH*OW, KH*KW*I) by (KH*KW*I, O), group by group."""
     if (weight := _bytes(site)) is None:
         return None
-    out, per_group, kh, kw = weight.shape
     rows = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))
     correct = _correction(site, weight)
-    height, width = site.node.type.spatial
-    (sh, sw), (dh, dw) = op.stride, op.dilation
-    x_type = site.operands[0]
+    x_type, spatial = site.operands[0], site.node.type.spatial
     fill = x_type.zero_point - carried_offset(x_type.element)
     if op.groups == 1:
-        multiply = _whole(rows.reshape(out, -1), site)
-    elif per_group == 1 and op.groups == out:
-        multiply = _depthwise(rows, site)
+        multiply = _whole(op, rows, site)
+    elif rows.shape[-1] == 1 and op.groups == len(rows):
+        multiply = _depthwise(op, rows, site)
     else:
-        multiply = _grouped(rows, op.groups, site)
+        multiply = _grouped(op, rows, site)
 
     def kernel(x: Plane) -> Plane:
-        count, _, _, channels = x.shape
         x = padded(x, op, site.scratch("padded"), fill)
-        a, b, c, d = x.strides
-        shape = (count, height, width, kh, kw, channels)
-        windows = as_strided(x, shape, (a, b * sh, c * sw, b * dh, c * dw, d), writeable=False)
-        sums = site.sums((count, height, width, out))
-        multiply(windows, sums)
+        sums = site.sums((len(x), *spatial, len(rows)))
+        multiply(x, sums)
         correct(sums)
         return site.settled(sums)
 
     return kernel
 
 
-def _whole(rows: Array, site: Site) -> Product:
-    """One product for all channels."""
-    product = multiply_rows(rows)
-    outputs, taps = rows.shape
+def _whole(op: Conv2d, rows: Array, site: Site) -> Product:
+    """One product for all channels, of as many images at a time as the cache holds windows of."""
+    product = multiply_rows(rows.reshape(len(rows), -1))
+    spatial, channels = site.node.type.spatial, slice(0, rows.shape[-1])
+    step = max(1, BLOCK // (math.prod(spatial) * rows[0].size))
 
-    def run(windows: Plane, result: Plane) -> None:
-        patches = windows
-        if not windows.flags.c_contiguous:
-            patches = site.scratch("patches").array(windows.shape, np.int8)
-            np.copyto(patches, windows)
-        product(patches.reshape(-1, taps), result.reshape(-1, outputs))
+    def run(x: Plane, sums: Plane) -> None:
+        for at in range(0, len(x), step):
+            part = x[at : at + step]
+            windows = gathered(part, op, spatial, channels, site.scratch("windows"))
+            product(windows, sums[at : at + step].reshape(len(windows), -1))
 
     return run
 
 
-def _grouped(rows: Array, groups: int, site: Site) -> Product:
+def _grouped(op: Conv2d, rows: Array, site: Site) -> Product:
     """A product for every group of channels."""
-    outputs, per_group = rows.shape[0] // groups, rows.shape[-1]
-    taps = rows[0].size
-    products = [
-        multiply_rows(rows[g * outputs : (g + 1) * outputs].reshape(outputs, taps))
-        for g in range(groups)
-    ]
+    outputs, depth = len(rows) // op.groups, rows.shape[-1]
+    groups = np.split(rows.reshape(len(rows), -1), op.groups)
+    products = [multiply_rows(group) for group in groups]
+    spatial = site.node.type.spatial
 
-    def run(windows: Plane, result: Plane) -> None:
-        patches = site.scratch("patches").array((*windows.shape[:-1], per_group), np.int8)
-        part = site.scratch("part").array((*result.shape[:-1], outputs), np.int32)
-        for g, product in enumerate(products):
-            np.copyto(patches, windows[..., g * per_group : (g + 1) * per_group])
-            product(patches.reshape(-1, taps), part.reshape(-1, outputs))
-            result[..., g * outputs : (g + 1) * outputs] = part
+    def run(x: Plane, sums: Plane) -> None:
+        part = site.scratch("part").array((*sums.shape[:-1], outputs), np.int32)
+        for group, product in enumerate(products):
+            channels = slice(group * depth, (group + 1) * depth)
+            windows = gathered(x, op, spatial, channels, site.scratch("windows"))
+            product(windows, part.reshape(-1, outputs))
+            sums[..., group * outputs : (group + 1) * outputs] = part
 
     return run
 
 
-def _depthwise(rows: Array, site: Site) -> Product:
+def _depthwise(op: Conv2d, rows: Array, site: Site) -> Product:
     """One channel in, one out: tap by tap."""
-    wide = rows[..., 0].transpose(1, 2, 0).astype(np.int32)  # (KH, KW, C)
+    taps = rows[..., 0].transpose(1, 2, 0).astype(np.int32)  # (KH, KW, C)
+    (sh, sw), (dh, dw) = op.stride, op.dilation
 
-    def run(windows: Plane, result: Plane) -> None:
-        term = site.scratch("part").array(result.shape, np.int32)
-        result[...] = 0
-        for i, line in enumerate(wide):
-            for j, taps in enumerate(line):
-                np.multiply(windows[..., i, j, :], taps, out=term)
-                result += term
+    def run(x: Plane, sums: Plane) -> None:
+        term = site.scratch("part").array(sums.shape, np.int32)
+        _, height, width, _ = sums.shape
+        sums[...] = 0
+        for i, j in np.ndindex(taps.shape[:2]):
+            lines = slice(i * dh, i * dh + sh * (height - 1) + 1, sh)
+            pixels = slice(j * dw, j * dw + sw * (width - 1) + 1, sw)
+            np.multiply(x[:, lines, pixels], taps[i, j], out=term)
+            sums += term
 
     return run
 
