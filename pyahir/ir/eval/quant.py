@@ -14,7 +14,14 @@ from pyahir.ir.eval.core import Buffers, Context, Join, Kernel, Plane, evaluates
 from pyahir.ir.ops import QuantizedAdd, Requantize
 from pyahir.ir.types import Array, Int
 
-__all__ = ["CODES", "ExactRequantize", "exception_reach", "pair_codes", "quantized_add", "requantize"]
+__all__ = [
+    "CODES",
+    "ExactRequantize",
+    "exception_reach",
+    "pair_codes",
+    "quantized_add",
+    "requantize",
+]
 
 CODES = 256
 
