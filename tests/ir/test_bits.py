@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.eval import Evaluator, bits
+from pyahir.ir.eval.core import wide_form
 from pyahir.ir.graph import Graph, Loc, Stage
 from pyahir.ir.ops import Linear
 from pyahir.ir.types import Bipolar, Int, Layout, PowerOfTwo, TensorType
@@ -69,7 +70,7 @@ def test_linear_is_the_same_either_way(
     """Small batches are counted; -2, which two bits hold, is left to the matrix product."""
     rng = np.random.default_rng(4)
     graph = layer(rng, 600, 500, x_bits, w_bits)
-    evaluator = Evaluator(graph)
+    evaluator = Evaluator(graph, wide_form(graph))
     counted: list[int] = []
     inner = bits.BitProduct.__call__
 

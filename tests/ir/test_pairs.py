@@ -7,6 +7,7 @@ import pytest
 
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.eval import Evaluator
+from pyahir.ir.eval.core import wide_form
 from pyahir.ir.eval.pairs import paired
 from pyahir.ir.graph import Graph, Loc, Stage
 from pyahir.ir.ops import Linear
@@ -33,7 +34,7 @@ def test_extreme_sums_come_apart(inputs: int, count: int) -> None:
     graph = layer(bits(1, inputs), weight.astype(np.uint8))
     signs = 2 * weight.astype(np.int64) - 1
     expected = (2 * batch.astype(np.int64) - 1) @ signs.T
-    np.testing.assert_array_equal(expected, Evaluator(graph).run(batch)["y"])
+    np.testing.assert_array_equal(expected, Evaluator(graph, wide_form(graph)).run(batch)["y"])
 
 
 @pytest.mark.parametrize("inputs", [1023, 1024, 2047])
@@ -45,7 +46,9 @@ def test_two_bit_inputs(inputs: int) -> None:
     for low in (-1, -2):  # with -2 among them the sums may be too long
         batch = rng.integers(low, 2, (9, inputs))
         batch[3], batch[8] = 1, low
-        np.testing.assert_array_equal(batch @ signs.T, Evaluator(graph).run(batch)["y"])
+        np.testing.assert_array_equal(
+            batch @ signs.T, Evaluator(graph, wide_form(graph)).run(batch)["y"]
+        )
 
 
 def test_what_is_paired() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -115,8 +114,8 @@ def multi_threshold(op: MultiThreshold, site: Site) -> Kernel | None:
     if carried_type(site.node.type.element) is not np.int8 or carried_offset(x.element):
         return None
     exact = site.constant(1).astype(object)
-    least, most = x.element.min - 1, x.element.max  # never fires, always fires
-    limited = np.minimum(np.maximum(exact, least), most).astype(np.int32)
+    always, never = x.element.min - 1, x.element.max
+    limited = np.minimum(np.maximum(exact, always), never).astype(np.int32)
     rows = np.broadcast_to(limited, (x.channels, limited.shape[1]))
     lines = [tiled(np.ascontiguousarray(row), site.node.type.shape) for row in rows.T]
     if isinstance(site.node.type.element, Bipolar):
@@ -152,7 +151,7 @@ def _signs(site: Site, line: Array) -> Kernel:
     return kernel
 
 
-def _searched(site: Site, rows: Array, base: int) -> Callable[[Plane], Plane]:
+def _searched(site: Site, rows: Array, base: int) -> Kernel:
     def kernel(acc: Plane) -> Plane:
         result = site.out.array(acc.shape, np.int8)
         for channel, row in enumerate(rows):

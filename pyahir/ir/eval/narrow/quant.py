@@ -22,9 +22,11 @@ MOST_DOUBT = 0.2  # of all accumulators: beyond, the definition alone is faster
 @narrow(Requantize)
 def requantize(op: Requantize, site: Site) -> Kernel | None:
     """Make the fast kernel, or the exact one where the fast one would be in doubt too often."""
+    if carried_offset(site.operands[0].element) or op.width > 8:
+        return None
     multiplier, offset, exceptions = (site.constant(position) for position in (1, 2, 3))
     exact = ExactRequantize(op, multiplier, offset, exceptions)
-    if not _within(exact, exceptions, site.node.type.element) or op.width > 8:
+    if not _within(exact, exceptions, site.node.type.element):
         return None
     steps = _Steps(exact, exceptions, site)
     return steps.kernel if steps.margin < MOST_DOUBT and not op.tie_bits else steps.exactly

@@ -38,7 +38,10 @@ def max_pool2d(op: MaxPool2d, site: Site) -> Kernel | None:
     def room(shape: tuple[int, ...]) -> Plane:
         return site.out.array(shape, dtype)
 
-    return lambda x: _reduce(op, x, site, np.maximum, fill, room)
+    def kernel(x: Plane) -> Plane:
+        return _reduce(op, x, site, np.maximum, fill, room)
+
+    return kernel
 
 
 @narrow(SumPool2d)
