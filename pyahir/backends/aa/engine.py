@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pyahir.backends.aa.feed import feed
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
@@ -58,8 +59,9 @@ class AaEngine:
         inputs: dict[str, Any] = {
             source["pipe"]: pack_frames(codes, source["lanes"], _element(source))
         }
-        if not self.loaded and len(self.files.words):
-            inputs["weights_in"] = self.files.items
+        items = feed(self.files.manifest, self.files.words, len(codes), load=not self.loaded)
+        if len(items):
+            inputs["weights_in"] = items.tolist()
         self.loaded = True
         counts = {item["pipe"]: _words(item) * len(codes) for item in wanted}
         result = self.simulator.run(
