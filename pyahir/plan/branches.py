@@ -9,8 +9,8 @@ A branch that has taken n elements of the fork has given at least ``n - held`` e
 (in units of the join's map); so with ``held`` of the other branch as room no state is a deadlock.
 
 Layers whose weights are streamed give nothing of a frame before they have all of it, and the order
-of the weights keeps each some frames behind the one before: the other branch holds those frames, and
-one that comes in meanwhile.
+of the weights keeps each some frames behind the one before: the other branch holds those frames,
+and one that comes in meanwhile.
 """
 
 from __future__ import annotations

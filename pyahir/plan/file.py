@@ -1,7 +1,8 @@
 """The plan as a file that a person can edit: the folding of every layer, as JSON.
 
 ``{"format": 1, "layers": {"conv1": {"pe": 6, "simd": 3, "requantizers": 1, "whole": false,
-"streamed": false}}}``: a layer or a field that is left out is chosen by the planner. What is written is what was planned.
+"streamed": false}}}``: a layer or a field that is left out is chosen by the planner. What is
+written is what was planned.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Items = npt.NDArray[np.uint64]
 
 
 def pack_memories(plan: Plan, memories: Sequence[Memory]) -> Items:
-    """Give the items of memories, or of streams of weights, in order, little-endian 64 bits each."""
+    """Give the items of memories, or streams of weights, in order, little-endian 64 bits each."""
     layers = {layer.name: layer for layer in plan.layers}
     parts: list[Items] = []
     for memory in memories:
