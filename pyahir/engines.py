@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyahir.backends.aa.engine import AaEngine
+from pyahir.backends.aa.files import Codes
 from pyahir.data import Images
 from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, from_nchw, quantize, to_nchw
@@ -174,22 +175,25 @@ def _bits(values: Array) -> Array:
 
 
 def run_aa(
-    path: Path, codes: Array, *, progress: Callable[[int, int], None] | None = None
+    path: Path, codes: Codes, *, progress: Callable[[int, int], None] | None = None
 ) -> Values:
     """Run the written design in the Aa interpreter, frame after frame, weights loaded once."""
     engine = AaEngine.open(path)
     layers = {item["value"]: item for item in engine.layers}
+    given = {str(row["value"]): part for row, part in engine.files.frames(codes)}
+    count = len(next(iter(given.values())))
     parts: list[Values] = []
-    for frame in range(len(codes)):
-        parts.append(engine.run(codes[frame : frame + 1], keep=layers.keys()))
+    for frame in range(count):
+        one = {name: part[frame : frame + 1] for name, part in given.items()}
+        parts.append(engine.run(one, keep=layers.keys()))
         if progress is not None:
-            progress(frame + 1, len(codes))
+            progress(frame + 1, count)
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {name: to_nchw(values, stream_type(layers[name])) for name, values in found.items()}
 
 
 def run_simulator(
-    simulator: str, path: Path, codes: Array, *, stalls: Stalls | None = None
+    simulator: str, path: Path, codes: Codes, *, stalls: Stalls | None = None
 ) -> tuple[Values, Timing]:
     """Simulate the written design as VHDL; give the last layer's codes and the clock cycles.
 

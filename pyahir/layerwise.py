@@ -37,7 +37,6 @@ from pyahir.engines import (
 from pyahir.errors import PlanError, PyahirError
 from pyahir.ir.eval import from_nchw, to_nchw
 from pyahir.ir.types import Array, TensorType
-from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan
 from pyahir.plan.search import make_plan
 from pyahir.plan.single import single_layer
@@ -90,16 +89,18 @@ def _chosen(plan: Plan, layers: Sequence[str]) -> list[str]:
     if unknown:
         accepted = ", ".join((*names, ALL))
         raise PlanError(f"--layer {unknown[0]}: no such layer; accepted: {accepted}")
-    joins = {item.name for item in plan.layers if item.layer.kind == LayerKind.JOIN}
-    return [name for name in names if name in layers or (ALL in layers and name not in joins)]
+    return [name for name in names if name in layers or ALL in layers]
 
 
 def check_layer(
     part: Plan, path: Path, golden: Values, engines: Sequence[str], stalls: Stalls | None = None
 ) -> LayerCheck:
     """Feed a written layer with the golden model's values of the whole network; compare its own."""
-    (planned,), (source,) = part.layers, part.graph.inputs
-    codes = from_nchw(_shaped(golden[source.name], source.type), source.type)
+    (planned,) = part.layers
+    codes = {
+        source.name: from_nchw(_shaped(golden[source.name], source.type), source.type)
+        for source in part.graph.inputs
+    }
     value = planned.layer.value
     results: dict[str, Values] = {}
     timings: list[Timing] = []

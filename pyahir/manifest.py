@@ -21,10 +21,12 @@ def build_manifest(
     """Collect ports, packing, scales, hashes and versions, in JSON types only."""
     types = plan.graph.types()
     output = design.output
+    inputs = [_stream(tap, types[tap.value]) for tap in design.inputs]
     return {
         "format": 1,
         "name": plan.graph.name,
-        "input": _stream(design.input, types[design.input.value]),
+        "input": inputs[0],
+        **({"inputs": inputs} if len(inputs) > 1 else {}),
         "output": {
             **_stream(output, types[output.value]),
             "order": "the stream is in NHWC order, the first code lowest in its word",

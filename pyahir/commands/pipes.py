@@ -110,7 +110,7 @@ class Border:
         """Find what the manifest says of a pipe at the border."""
         if self.files is None:
             return None
-        streams = (self.files.manifest["input"], self.files.manifest["output"])
+        streams = (*self.files.inputs, self.files.manifest["output"])
         return next((row for row in streams if row["pipe"] == pipe), None)
 
     def _read(self, pipe: str, path: Path) -> list[int]:
@@ -126,7 +126,8 @@ class Border:
     def _pack(self, pipe: str, row: Mapping[str, object], array: Array, path: Path) -> list[int]:
         assert self.files is not None
         if pipe in self.inputs:
-            return design.words_of_codes(row, design.image_codes(self.files.manifest, array, path))
+            manifest = {**self.files.manifest, "input": row}
+            return design.words_of_codes(row, design.image_codes(manifest, array, path))
         return design.words_of_codes(row, design.output_codes(row, array, path))
 
     def golden_words(self, texts: Sequence[str]) -> dict[str, Sequence[int]]:

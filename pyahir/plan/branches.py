@@ -27,6 +27,7 @@ from pyahir.plan.streaming import LATE
 
 __all__ = ["join_rooms", "stream_graph"]
 
+OUTSIDE = ""  # where the inputs come from; no name of a value
 STAGES = 150  # cycles that a word needs at most through the processes of one layer, without waiting
 
 
@@ -41,15 +42,15 @@ def stream_graph(plan: Plan) -> nx.DiGraph[str]:
 
 def join_rooms(plan: Plan) -> Mapping[tuple[str, int], int]:
     """Give the pixels to hold in front of each operand of each join, by its value and number."""
+    joins = [planned for planned in plan.layers if planned.layer.kind == LayerKind.JOIN]
+    if not joins:
+        return {}
     graph = stream_graph(plan)
+    graph.add_edges_from((OUTSIDE, item.name) for item in plan.graph.inputs)
     layers = {planned.layer.value: planned for planned in plan.layers}
-    start = plan.graph.inputs[0].name
-    forks = {name for name in graph if graph.out_degree(name) > 1}
     held: dict[tuple[str, int], int] = {}
-    dominators = nx.immediate_dominators(graph, start) if forks else {}
-    for planned in plan.layers:
-        if planned.layer.kind != LayerKind.JOIN:
-            continue
+    dominators = nx.immediate_dominators(graph, OUTSIDE)
+    for planned in joins:
         fork = dominators[planned.layer.value]
         amounts = [
             _held(graph, layers, fork, source, planned, plan.cycles_per_frame)
@@ -69,12 +70,15 @@ def _held(
     join: PlannedLayer,
     cycles: int,
 ) -> int:
-    """Add up what the layers between a fork and a join take in before they give anything."""
+    """Add up what the layers between a fork and a join take in before they give anything.
+
+    A stream from outside passes no layer.
+    """
     if source == fork:
         return 0
     behind: set[str] = set(nx.descendants(graph, fork))  # pyright: ignore[reportUnknownMemberType]
     before: set[str] = set(nx.ancestors(graph, source))  # pyright: ignore[reportUnknownMemberType]
-    inside = behind & {*before, source}
+    inside = behind & {*before, source} & layers.keys()
     area = join.layer.pixels
     total = 0.0
     for value in inside:

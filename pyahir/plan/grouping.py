@@ -1,6 +1,6 @@
 """From graph to processes: which nodes run together in one piece of hardware.
 
-In: a QUANTIZED graph with one input and one output. Out: one ``Layer`` a process, in an order in
+In: a QUANTIZED graph with one input and one output, or a join alone, with two inputs. Out: one ``Layer`` a process, in an order in
 which streams are made before they are read. A value may be read by several layers (a fork), and a
 layer may read two (a join).
 """
@@ -66,10 +66,10 @@ class Followers:
         return reader
 
 
-def _check(graph: Graph) -> None:
-    """Check that one stream comes in and one, which nobody else reads, goes out."""
+def _check(graph: Graph, inputs: int) -> None:
+    """Check that so many streams come in and one, which nobody else reads, goes out."""
     assert graph.stage is Stage.QUANTIZED, "the plan is made of a quantized graph"
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+    if len(graph.inputs) != inputs or len(graph.outputs) != 1:
         raise PlanError(
             f"{graph.name}: {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
             "hardware is made for networks with one of each"
@@ -83,14 +83,14 @@ def _check(graph: Graph) -> None:
         )
 
 
-def layers_of(graph: Graph) -> tuple[Layer, ...]:
-    """Group the nodes into processes."""
-    _check(graph)
+def layers_of(graph: Graph, *, inputs: int = 1) -> tuple[Layer, ...]:
+    """Group the nodes into processes; a network has one input, a join alone may have two."""
+    _check(graph, inputs)
     types = graph.types()
     constants = {item.name: item.array for item in graph.constants}
     rest = Followers(graph, graph.users())
     layers: list[Layer] = []
-    streams = {graph.inputs[0].name: graph.inputs[0].name}  # of each value, the one that carries it
+    streams = {item.name: item.name for item in graph.inputs}  # of each value, what carries it
     orders: dict[str, Int64] = {}  # of flattened streams
     for node in graph.nodes:
         if node.name in rest.taken:

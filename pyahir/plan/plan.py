@@ -262,15 +262,21 @@ class PlannedLayer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """All layers in stream order, and the graph they come from."""
+    """All layers in stream order, and the graph they come from.
+
+    ``input_lanes`` are the channels a word of each input of the graph.
+    """
 
     graph: Graph
-    input_lanes: int
+    input_lanes: tuple[int, ...]
     layers: tuple[PlannedLayer, ...]
 
     @cached_property
     def cycles_per_frame(self) -> int:
-        return max(self.packets.items, *(layer.cycles for layer in self.layers))
+        """Predict the cycles a frame: of the slowest layer, or of a stream that comes in."""
+        coming = zip(self.graph.inputs, self.input_lanes, strict=True)
+        words = [item.type.size // lanes for item, lanes in coming]
+        return max(self.packets.items, *words, *(layer.cycles for layer in self.layers))
 
     @property
     def streamed(self) -> tuple[PlannedLayer, ...]:

@@ -202,7 +202,7 @@ class Planner:
             gradual[layer.value] = comes
             planned.append(placed)
             widths[layer.value] = placed.lanes_out
-        return Plan(graph=self.graph, input_lanes=best.lanes, layers=tuple(planned))
+        return Plan(graph=self.graph, input_lanes=(best.lanes,), layers=tuple(planned))
 
     def _search(self, limit: int) -> _Partial | None:
         """Find the fewest multipliers with which no layer takes more than ``limit`` cycles.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyahir.backends.aa import ast as aa
-from pyahir.backends.aa.files import DesignFiles, read_design
+from pyahir.backends.aa.files import Codes, DesignFiles, read_design
 from pyahir.backends.aa.printer import to_text
 from pyahir.backends.aa.scopes import build_scopes
 from pyahir.backends.aa.traverse import called_modules
@@ -200,7 +200,7 @@ class AhirEngine(DesignEngine):
 
     def run(
         self,
-        codes: Array,
+        codes: Codes,
         *,
         keep: Collection[str] | None = None,
         stalls: Stalls | None = None,

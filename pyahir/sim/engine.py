@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pyahir.backends.aa.feed import feed, most_late
-from pyahir.backends.aa.files import DesignFiles, read_design
+from pyahir.backends.aa.files import Codes, DesignFiles, read_design
 from pyahir.backends.aa.packing import unpack_frames
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
@@ -120,14 +120,14 @@ class DesignEngine:
 
     def after_weights(self, stalls: Stalls | None = None) -> Stalls:
         """Hold the frames back until the weights that stay on the chip have been loaded."""
-        source = str(self.files.manifest["input"]["pipe"])
         count = int(self.files.manifest["weights"]["loaded_items"])
-        hold = ((source, "weights_in", count),) if count else ()
+        pipes = [str(row["pipe"]) for row in self.files.inputs] if count else []
+        hold = tuple((pipe, "weights_in", count) for pipe in pipes)
         return replace(stalls or Stalls(), hold=hold)
 
     def simulated(
         self,
-        codes: Array,
+        codes: Codes,
         keep: Collection[str] | None,
         golden: Array | None,
         simulate: Simulate,
@@ -143,18 +143,19 @@ class DesignEngine:
                     f"engine {self.name}: '{name}' is inside the design; "
                     f"accepted: {output['value']}"
                 )
-        source, pipe = manifest["input"], output["pipe"]
-        frames = words_of_codes(source, codes)
-        inputs: dict[str, Any] = {source["pipe"]: frames}
+        pipe, frames = output["pipe"], self.files.frames(codes)
+        count = len(frames[0][1])
+        inputs: dict[str, Any] = {row["pipe"]: words_of_codes(row, part) for row, part in frames}
         if len(self.files.words):
-            inputs["weights_in"] = feed(manifest, self.files.words, len(codes)).tolist()
+            inputs["weights_in"] = feed(manifest, self.files.words, count).tolist()
         words = frame_words(output)
         wanted = None if golden is None else {pipe: words_of_codes(output, golden)}
         patience = 20_000 + 20 * int(manifest["totals"]["cycles_per_frame"])
-        self.result = simulate(inputs, {pipe: words * len(codes)}, wanted, patience)
+        self.result = simulate(inputs, {pipe: words * count}, wanted, patience)
+        starts = [self.result.taken[row["pipe"]][:: frame_words(row)] for row, _ in frames]
         self.cycles = FrameCycles(
             ends=tuple(self.result.cycles[pipe][words - 1 :: words]),
-            starts=tuple(self.result.taken[source["pipe"]][:: len(frames) // len(codes)]),
+            starts=tuple(min(cycles) for cycles in zip(*starts, strict=True)),
             flushed=most_late(manifest),
         )
         stream = self.result.outputs[pipe]
@@ -176,7 +177,7 @@ class GhdlEngine(DesignEngine):
 
     def run(
         self,
-        codes: Array,
+        codes: Codes,
         *,
         keep: Collection[str] | None = None,
         stalls: Stalls | None = None,
@@ -185,9 +186,9 @@ class GhdlEngine(DesignEngine):
         wave: Path | None = None,
         monitor: bool = False,
     ) -> dict[str, Array]:
-        """Run frames (N, H, W, C) or (N, I) of uint8 codes; give the last layer's (N, *shape).
+        """Run frames (N, H, W, C) or (N, I) of codes; give the last layer's (N, *shape).
 
-        Streams inside the design cannot be seen: ``keep`` may name the last layer's value only.
+        Those of several inputs are given by their values' names. Streams inside the design cannot be seen: ``keep`` may name the last layer's value only.
         ``golden`` codes of the last layer are compared in VHDL: see ``result.mismatches``.
         """
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyahir.backends.aa import ast as aa
-from pyahir.backends.aa.files import read_design
+from pyahir.backends.aa.files import Codes, read_design
 from pyahir.backends.vhdl import to_vhdl
 from pyahir.ir.types import Array
 from pyahir.sim.engine import DesignEngine, Words
@@ -139,7 +139,7 @@ class VerilatorEngine(DesignEngine):
 
     def run(
         self,
-        codes: Array,
+        codes: Codes,
         *,
         keep: Collection[str] | None = None,
         stalls: Stalls | None = None,

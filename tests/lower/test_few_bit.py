@@ -168,13 +168,12 @@ def test_words_of_the_input_are_as_wide_as_the_target_asks() -> None:
         cycles: compile_graph(graph, CompileOptions(plan=Options(cycles=cycles))).plan.input_lanes
         for cycles in (64, 32, 8)
     }
-    assert lanes == {64: 1, 32: 2, 8: 8}
+    assert lanes == {64: (1,), 32: (2,), 8: (8,)}
     with pytest.raises(PlanError, match="needs at least 8 a frame"):
         compile_graph(graph, CompileOptions(plan=Options(cycles=7)))
     window = small().graph()
-    assert (
-        compile_graph(window, CompileOptions()).plan.input_lanes == window.inputs[0].type.channels
-    )
+    plan = compile_graph(window, CompileOptions()).plan
+    assert plan.input_lanes == (window.inputs[0].type.channels,)
 
 
 def test_a_memory_holds_one_bit_a_weight() -> None:

@@ -128,11 +128,11 @@ def test_nothing_is_chosen_again() -> None:
     fixed = {"fc8": Folding(pe=1, simd=2), "fc10": Folding(pe=1, simd=2)}
     options = Options(multipliers=40, foldings=fixed)
     plan = make_plan(graph, options)
-    lanes = plan.input_lanes
+    (lanes,) = plan.input_lanes
     for planned in plan.layers:
         part = single_layer(plan, planned.name)
         (alone,) = part.layers
-        assert part.input_lanes == lanes
+        assert part.input_lanes == (lanes,)
         for choice in CHOICES:
             assert getattr(alone, choice) == getattr(planned, choice), (planned.name, choice)
         lanes = planned.lanes_out

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyahir.backends.aa.feed import feed
-from pyahir.backends.aa.files import DesignFiles, read_design
+from pyahir.backends.aa.files import Codes, DesignFiles, read_design
 from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
 from pyahir.backends.aa.parser import parse
@@ -45,25 +45,26 @@ class AaEngine:
         return list(self.files.manifest["layers"])
 
     def run(
-        self, codes: Array, *, keep: Collection[str] | None = None, order_seed: int | None = None
+        self, codes: Codes, *, keep: Collection[str] | None = None, order_seed: int | None = None
     ) -> dict[str, Array]:
-        """Run frames (N, H, W, C) or (N, I) of uint8 codes.
+        """Run frames (N, H, W, C) or (N, I) of codes, of several inputs by their values' names.
 
         Gives the codes of the layers in ``keep`` (default: the last), each (N, *shape).
         """
-        source = self.files.manifest["input"]
+        frames = self.files.frames(codes)
+        count = len(frames[0][1])
         output = self.layers[-1]
         wanted = [item for item in self.layers if keep is None or item["value"] in keep]
         wanted = wanted if output in wanted else [*wanted, output]
         taps = [item["pipe"] for item in wanted if item is not output]
         inputs: dict[str, Any] = {
-            source["pipe"]: pack_frames(codes, source["lanes"], _element(source))
+            row["pipe"]: pack_frames(part, row["lanes"], _element(row)) for row, part in frames
         }
-        items = feed(self.files.manifest, self.files.words, len(codes), load=not self.loaded)
+        items = feed(self.files.manifest, self.files.words, count, load=not self.loaded)
         if len(items):
             inputs["weights_in"] = items.tolist()
         self.loaded = True
-        counts = {item["pipe"]: _words(item) * len(codes) for item in wanted}
+        counts = {item["pipe"]: _words(item) * count for item in wanted}
         result = self.simulator.run(
             inputs, {output["pipe"]: counts[output["pipe"]]}, taps=taps, order_seed=order_seed
         )

@@ -19,12 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.errors import DataError, OutputError
+from pyahir.ir.types import Array
 
-__all__ = ["MAGIC", "DesignFiles", "read_design", "weights_bytes", "write_files"]
+__all__ = ["MAGIC", "Codes", "DesignFiles", "read_design", "weights_bytes", "write_files"]
 
 MAGIC = b"PYAHIRW1"
 HEADER = 64
 FORMAT = 1
+Codes = Array | Mapping[str, Array]  # of the only input, or of each by its value's name
 
 
 def weights_bytes(items: npt.NDArray[np.uint64]) -> bytes:
@@ -51,6 +53,26 @@ class DesignFiles:
     def items(self) -> tuple[int, ...]:
         """The loader's items as numbers."""
         return tuple(self.words.tolist())
+
+    @property
+    def inputs(self) -> list[Mapping[str, Any]]:
+        """The streams that come in: one, or those of a join alone."""
+        return list(self.manifest.get("inputs") or [self.manifest["input"]])
+
+    def frames(self, codes: Codes) -> list[tuple[Mapping[str, Any], Array]]:
+        """Give each stream that comes in its frames; an array alone stands for the only stream."""
+        rows = self.inputs
+        if not isinstance(codes, Mapping):
+            codes = {rows[0]["value"]: codes}
+        accepted = [str(row["value"]) for row in rows]
+        if set(codes) != set(accepted):
+            raise DataError(
+                f"{self.path}: codes of {', '.join(codes)}; accepted: of {', '.join(accepted)}"
+            )
+        if len({len(part) for part in codes.values()}) > 1:
+            found = ", ".join(f"{len(codes[name])} of {name}" for name in accepted)
+            raise DataError(f"{self.path}: frames: {found}; accepted: as many of each")
+        return [(row, codes[row["value"]]) for row in rows]
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:

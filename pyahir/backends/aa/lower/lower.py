@@ -53,7 +53,7 @@ class Design:
     """The program and what its streams and memories hold."""
 
     program: ast.Program
-    input: Tap
+    inputs: tuple[Tap, ...]
     taps: tuple[Tap, ...]
     memories: tuple[Memory, ...]
     streams: tuple[WeightStream, ...]
@@ -81,13 +81,7 @@ def lower(plan: Plan, *, native: bool = False) -> Design:
     ``native``: floats are added and multiplied by AHIR's own operators.
     """
     emitter = Emitter(native=native)
-    source = plan.graph.inputs[0]
-    emitter.layer = source.name
-    width = source.type.element.width
-    stream = emitter.stream(
-        f"{source.name}_in", plan.input_lanes, 2, width, comment=f"input {source.name}"
-    )
-    first = Tap(layer=source.name, value=source.name, pipe=stream.pipe, lanes=stream.lanes)
+    given = _inputs(emitter, plan)
     taps: list[Tap] = []
     memories: list[Memory] = []
     streams = _weight_streams(emitter, plan)
@@ -95,7 +89,9 @@ def lower(plan: Plan, *, native: bool = False) -> Design:
     held = join_rooms(plan)
     readers = _readers(plan)
     branches: dict[tuple[str, str, int], Stream] = {}  # value, and who reads it as which operand
-    _fork(emitter, plan, source.name, stream, readers, held, branches)
+    for value, stream in given.items():
+        emitter.layer = value
+        _fork(emitter, plan, value, stream, readers, held, branches)
     for planned in plan.layers:
         layer = planned.layer
         out = f"{planned.name}_out" if planned.name == last else f"s_{planned.name}"
@@ -105,23 +101,35 @@ def lower(plan: Plan, *, native: bool = False) -> Design:
             front = _front(following[0], cycles, held)
         front += _finished(planned)
         emitter.layer = planned.name
-        given = [branches[value, layer.value, place] for place, value in enumerate(layer.sources)]
-        stream = _layer(emitter, planned, given, out, (_behind(planned, cycles), front))
-        taps.append(
-            Tap(layer=planned.name, value=layer.value, pipe=stream.pipe, lanes=stream.lanes)
-        )
+        read = [branches[value, layer.value, place] for place, value in enumerate(layer.sources)]
+        stream = _layer(emitter, planned, read, out, (_behind(planned, cycles), front))
+        taps.append(_tap(planned.name, layer.value, stream))
         _fork(emitter, plan, layer.value, stream, readers, held, branches)
         memories += _memories(planned)
     loader(emitter, memories, streams, plan.packets.size)
     program = ast.Program(items=tuple(_pipes_first(emitter.items)))
     return Design(
         program=program,
-        input=first,
+        inputs=tuple(_tap(value, value, stream) for value, stream in given.items()),
         taps=tuple(taps),
         memories=tuple(memories),
         streams=tuple(streams),
         owners=emitter.owners,
     )
+
+
+def _tap(layer: str, value: str, stream: Stream) -> Tap:
+    return Tap(layer=layer, value=value, pipe=stream.pipe, lanes=stream.lanes)
+
+
+def _inputs(emitter: Emitter, plan: Plan) -> dict[str, Stream]:
+    """Declare the pipes that carry the graph's inputs."""
+    found: dict[str, Stream] = {}
+    for item, lanes in zip(plan.graph.inputs, plan.input_lanes, strict=True):
+        emitter.layer = item.name
+        width, note = item.type.element.width, f"input {item.name}"
+        found[item.name] = emitter.stream(f"{item.name}_in", lanes, 2, width, comment=note)
+    return found
 
 
 def _weight_streams(emitter: Emitter, plan: Plan) -> list[WeightStream]:
