@@ -1,8 +1,8 @@
 """From graph to processes: which nodes run together in one piece of hardware.
 
-In: a QUANTIZED graph with one input and one output, or a join alone, with two inputs. Out: one ``Layer`` a process, in an order in
-which streams are made before they are read. A value may be read by several layers (a fork), and a
-layer may read two (a join).
+In: a QUANTIZED graph with one input and one output, or that of a join alone, with two inputs. Out:
+one ``Layer`` a process, in an order in which streams are made before they are read. A value may be
+read by several layers (a fork), and a layer may read two (a join).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One layer of a plan as a network of its own: the same words, folding and order, nothing else.
 
 In: a plan and the name of one of its layers. Out: a ``Plan`` of a graph that begins with the stream
-in front of that layer, of a join with both. Not here: what is fed to it and compared (``pyahir.layerwise``).
+in front of that layer, with both in front of a join. Not here: what is fed to it and compared
+(``pyahir.layerwise``).
 """
 
 from __future__ import annotations

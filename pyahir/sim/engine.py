@@ -188,7 +188,8 @@ class GhdlEngine(DesignEngine):
     ) -> dict[str, Array]:
         """Run frames (N, H, W, C) or (N, I) of codes; give the last layer's (N, *shape).
 
-        Those of several inputs are given by their values' names. Streams inside the design cannot be seen: ``keep`` may name the last layer's value only.
+        Those of several inputs are given by their values' names. Streams inside the design cannot
+        be seen: ``keep`` may name the last layer's value only.
         ``golden`` codes of the last layer are compared in VHDL: see ``result.mismatches``.
         """
 

@@ -10,7 +10,7 @@ from pyahir.backends.aa.parser import parse
 from pyahir.kernels.fixed import fixed_to_posit8
 from pyahir.sim.run import simulate
 from pyahir.sim.verilator import simulate_verilator
-from pyahir.sim.verilog import mended
+from pyahir.sim.verilog import looped, mended
 from tests.kernels.support import bench
 
 
@@ -27,6 +27,34 @@ from tests.kernels.support import bench
 )
 def test_constants(text: str, expected: str) -> None:
     assert mended(text) == expected
+
+
+def memory(words: int, values: tuple[str, ...] = ("8'b0",)) -> str:
+    rows = [
+        f"    store[{place}] = {values[place % len(values)]};" for place in reversed(range(words))
+    ]
+    return "\n".join(["  initial begin", *rows, "    end", "  wire a;", ""])
+
+
+def test_memories_begin_in_a_loop() -> None:
+    expected = [
+        "  initial begin : store_fill",
+        "    integer place;",
+        "    for (place = 0; place <= 15; place = place + 1) store[place] = 8'b0;",
+        "    end",
+        "  wire a;",
+        "",
+    ]
+    assert looped(memory(16)) == "\n".join(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [memory(4), memory(32, ("8'b0", "8'b1")), memory(32).replace("    store[30] = 8'b0;\n", "")],
+    ids=["short", "different", "not all"],
+)
+def test_other_memories_stay(text: str) -> None:
+    assert looped(text) == text
 
 
 WIDE = """

@@ -7,7 +7,7 @@ arithmetic with the golden model: what it computes comes from the text alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class AaEngine:
         return found
 
 
-def _element(row: dict[str, Any]) -> Element:
+def _element(row: Mapping[str, Any]) -> Element:
     element = element_of(row["element"])
     assert element is not None, f"the manifest has an element type {row['element']!r}"
     return element
