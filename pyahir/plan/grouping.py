@@ -8,6 +8,7 @@ read by several layers (a fork), and a layer may read two (a join).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -83,6 +84,19 @@ def _check(graph: Graph, inputs: int) -> None:
         )
 
 
+def _check_orders(node: Node, read: list[str], orders: Mapping[str, Int64]) -> None:
+    """Check that the elements of both operands come in the same order."""
+    natural = np.arange(node.type.size)
+    first, second = (orders.get(name, natural) for name in read)
+    if not np.array_equal(first, second):
+        raise PlanError(
+            f"{node.loc} {node.name}: adds {read[0]} and {read[1]}, of which one is a flattened "
+            "feature map, or each is one of another shape: their elements come in different "
+            "orders; accepted: maps of one shape, and vectors that were no maps; "
+            "flatten after the addition"
+        )
+
+
 def layers_of(graph: Graph, *, inputs: int = 1) -> tuple[Layer, ...]:
     """Group the nodes into processes; a network has one input, a join alone may have two."""
     _check(graph, inputs)
@@ -113,6 +127,8 @@ def layers_of(graph: Graph, *, inputs: int = 1) -> tuple[Layer, ...]:
             vector_order=orders.get(read[0]),
         )
         layer = _layer(base, node, rest, constants, types)
+        if layer.kind == LayerKind.JOIN:
+            _check_orders(node, read, orders)
         layers.append(layer)
         streams[layer.value] = layer.value
         if layer.kind in (LayerKind.ELEMENTWISE, LayerKind.JOIN) and read[0] in orders:

@@ -11,14 +11,20 @@ import pytest
 from click.testing import CliRunner
 
 from pyahir.commands.simulate import simulate_command
-from pyahir.compiler import Compiled
+from pyahir.compiler import Compiled, CompileOptions, compile_plan
 from pyahir.errors import PyahirError
 from pyahir.ir.eval import Evaluator, quantize, to_nchw
 from pyahir.ir.graph import Graph
+from pyahir.ir.types import Affine
+from pyahir.plan.search import Options, make_plan
+from pyahir.plan.single import single_layer
 from tests.designs import written
+from tests.lower.test_join import quantized as joined
+from tests.lower.test_join import residual
 from tests.networks import small
 from tests.sim.programs import PAIR_SUM, SOURCE, TWO_WAYS
 
+OPERANDS = ("conv5", "conv1")  # of the join add6
 CASES = {
     "pair_sum.aa": PAIR_SUM,
     "two_ways.aa": TWO_WAYS,
@@ -273,6 +279,33 @@ def test_a_network(network: tuple[Graph, Compiled], engine: str, kind: str) -> N
     code, out = run(*start, "--json")
     assert code == 0
     assert json.loads(out)["outputs"][pipe]["values"] == expected.ravel().tolist()
+
+
+@pytest.mark.parametrize("engine", ["aa", pytest.param("ghdl", marks=pytest.mark.ghdl)])
+def test_a_join_alone(folder: Path, engine: str) -> None:
+    """Both operands are codes in files of their own; floats are quantized with their scales."""
+    graph = joined(residual(), None)
+    plan = make_plan(graph, Options(multipliers=40))
+    compile_plan(single_layer(plan, "add6"), CompileOptions()).write(folder / "add6.aa")
+    rng = np.random.default_rng(0)
+    codes = {name: rng.integers(0, 256, (2, 4, 8, 8)).astype(np.uint8) for name in OPERANDS}
+    files = [("--input", f"{name}_in={name}.npy") for name in OPERANDS]
+    inputs = [option for pair in files for option in pair]
+    found: list[np.ndarray] = []
+    for form in ("codes", "numbers"):
+        for name, array in codes.items():
+            scale = graph.types()[name].quantization
+            assert isinstance(scale, Affine)
+            numbers = ((array.astype(np.float32) - scale.zero_point) * scale.scale).astype("f4")
+            np.save(f"{name}.npy", array if form == "codes" else numbers)
+        code, _ = run("add6.aa", *inputs, "--engine", engine, "-o", "found.npy")
+        assert code == 0
+        found.append(np.load("found.npy"))
+    kernel = Evaluator(single_layer(plan, "add6").graph)
+    given = {name: np.moveaxis(array, 1, -1) for name, array in codes.items()}
+    (expected,) = kernel.run(given).values()
+    for array in found:
+        np.testing.assert_array_equal(np.moveaxis(expected, -1, 1), array)
 
 
 @pytest.mark.parametrize(
