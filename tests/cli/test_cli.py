@@ -90,6 +90,32 @@ def test_verify_single_layers(
     assert found["compared"] == sum(layer["compared"] for layer in found["layers"]) > 0
 
 
+class Residual(torch.nn.Module):
+    """A convolution, and a sum with its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 4, 3)
+        self.conv2 = torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.sum = torch.ao.nn.quantized.FloatFunctional()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv1(x)
+        return self.sum.add_relu(self.conv2(x), x)
+
+
+def test_all_layers_are_joins_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = saved(quantized(Net(Residual()), (3, 7, 6)), tmp_path / "net.pt", (3, 7, 6))
+    shape = ("--input-shape", "3,7,6", "--limit", "2", "--json")
+    join = "body_add_relu"
+    for chosen, names in (("all", ["body_conv1", "body_conv2", join]), (join, [join])):
+        code, out, _ = pyahir(capsys, "verify", path, "--layer", chosen, *shape)
+        found = json.loads(out)
+        assert (code, found["differing"], found["frames"]) == (0, 0, 2)
+        assert [layer["name"] for layer in found["layers"]] == names
+        assert found["layers"][-1]["compared"] == 2 * 5 * 4 * 4
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
