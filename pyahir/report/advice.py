@@ -23,8 +23,9 @@ def pace_advice(report: Report) -> list[str]:
     slow, planned = report.bottleneck, report.planned
     if _items(report) > slow.cycles:
         found = [
-            "The weights from outside set the pace: fewer streamed layers (--weight-memory, --stream) "
-            f"make the design faster. The slowest layer, {slow.name}, needs {slow.cycles:,} cycles.",
+            "The weights from outside set the pace: fewer streamed layers (--weight-memory, "
+            "--stream) make the design faster. "
+            f"The slowest layer, {slow.name}, needs {slow.cycles:,} cycles.",
         ]
         return found + _streams(report) + _bound(report) + _measured(report) + _loops(report)
     found = [
