@@ -19,8 +19,15 @@ SPARE_BITS = 512
 
 
 def pace_advice(report: Report) -> list[str]:
-    """Name the slowest layer and what holds it."""
+    """Name what is slowest, the pipe of the weights or a layer, and what holds it."""
     slow, planned = report.bottleneck, report.planned
+    if _items(report) > slow.cycles:
+        found = [
+            "The weights from outside set the pace: fewer streamed layers (--weight-memory, "
+            "--stream) make the design faster. "
+            f"The slowest layer, {slow.name}, needs {slow.cycles:,} cycles.",
+        ]
+        return found + _streams(report) + _bound(report) + _measured(report) + _loops(report)
     found = [
         f"{slow.name} sets the pace: it needs {slow.cycles:,} of the {planned:,} cycles that the "
         "plan has for a frame.",
@@ -69,14 +76,16 @@ def _remedy(row: LayerRow) -> str:
 
 
 def _streams(report: Report) -> list[str]:
-    items = report.totals["weight_items_per_frame"]
+    items = _items(report)
     if not items:
         return []
     names = _listed([row.name for row in report.layers if row.streamed])
-    text = f"The weights of {names} come from outside: {bandwidth(items, report.planned)}."
-    if items < NEAR * report.planned:
-        return [text]
-    return [text, "Fewer streamed layers (--weight-memory, --stream) can make the design faster."]
+    return [f"The weights of {names} come from outside: {bandwidth(items, report.planned)}."]
+
+
+def _items(report: Report) -> int:
+    """Items of streamed weights a frame: cycles in which their pipe is busy."""
+    return int(report.totals["weight_items_per_frame"])
 
 
 def _bound(report: Report) -> list[str]:

@@ -246,6 +246,18 @@ def test_the_sentence_on_the_slowest_layer(layers: list[LayerRow], sentence: str
     assert sentence in found
 
 
+@pytest.mark.parametrize("items", [400, 1000])
+def test_weights_from_outside_are_named_with_their_rate(items: int) -> None:
+    rows = (replace(layer("a", 800, 6, 4800), streamed=True), layer("b", 500, 1, 500))
+    found = report(*rows)
+    totals = {**found.totals, "cycles_per_frame": 1000, "weight_items_per_frame": items}
+    text = pace_advice(replace(found, totals=totals))
+    slowest = "The weights from outside set" if items > 800 else "a sets"
+    assert text[0].startswith(f"{slowest} the pace")
+    rate = f"{items / 125:.2f} bytes a cycle"
+    assert any("The weights of a come from outside" in item and rate in item for item in text)
+
+
 def test_a_slow_loop_is_named_with_its_reason() -> None:
     loop = LoopRow(module="mv_a", layer="a", loop="l", stages=3, interval=2, reason="one port")
     found = replace(report(layer("a", 1000, 6, 6000)), loops=(loop,))

@@ -1,7 +1,7 @@
 """What the pipe ``weights_in`` takes: the memories once, then packets of streamed weights.
 
 In: the manifest of a design, the items of its ``.weights`` file, a number of frames. Out: items of
-64 bits in the order in which the hardware takes them. The file holds the weights of a streamed layer
+64 bits in the order in which the hardware takes them. The file holds a streamed layer's weights
 once; here they are repeated for every frame, in turns (``plan.streaming``).
 """
 
