@@ -130,6 +130,16 @@ def test_a_join_without_room_is_a_deadlock(tmp_path: Path, monkeypatch: pytest.M
         check(graph, path, frames(graph, 1))
 
 
+def test_a_forked_input_owns_its_pipes() -> None:
+    """Those of a fork at the input are no layer's, whatever was emitted before them."""
+    net = FloatNet((4, 8, 8))
+    block(net, 4, 1, direct=True)
+    options = CompileOptions(plan=Options(multipliers=40, streamed=frozenset({"conv1"})))
+    design = compile_graph(quantized(net, None), options).design
+    owners = {name: owner for name, owner, _, _ in design.pipes if name.startswith("fk")}
+    assert owners == {"fk0_x": "x", "fk1_x": "x"}
+
+
 def test_the_output_is_read_by_nobody_else() -> None:
     net = residual()
     graph = quantized(net, None)

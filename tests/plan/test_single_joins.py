@@ -227,12 +227,3 @@ def test_verilator_takes_both_streams(tmp_path: Path) -> None:
     for check in checked(graph, wide_plan(graph), tmp_path, "verilator"):
         (timing,) = check.timings
         assert timing.frames.interval == check.predicted, check.layer
-
-
-@pytest.mark.ghdl
-@pytest.mark.ahir
-def test_the_tools_of_ahir_take_both_streams(tmp_path: Path) -> None:
-    graph = quantized(residual(), None)
-    for check in checked(graph, wide_plan(graph), tmp_path, "ahir"):
-        (timing,) = check.timings
-        assert timing.frames.interval <= 1.05 * check.predicted, check.layer
