@@ -144,6 +144,8 @@ class _Quantizer:
         self.names[node.name] = self.builder.node(name, op, operands, node.loc)
         if scheme.posit:
             self._encode(node, self.names[node.name])
+        if operands[0] in self.maps:  # two flattened maps: hardware adds no others (plan.grouping)
+            self.maps[self.names[node.name]] = self.maps[operands[0]]
 
     def _operands(
         self, node: Node, op: RealSum, x: str, weight: _Weight | None

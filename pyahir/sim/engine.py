@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pyahir.backends.aa.files import DesignFiles, read_design
-from pyahir.backends.aa.packing import unpack_frames
 from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array
-from pyahir.sim.design import frame_words, stream_type, words_of_codes
+from pyahir.sim.design import frame_words, layout_codes, words_of_codes
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
 from pyahir.sim.testbench import UNDEFINED
 
@@ -108,6 +107,11 @@ class DesignEngine:
         """The manifest's layers, in stream order."""
         return list(self.files.manifest["layers"])
 
+    @property
+    def output(self) -> dict[str, Any]:
+        """The manifest's row of what the design computes."""
+        return dict(self.files.manifest["output"])
+
     def after_weights(self, stalls: Stalls | None = None) -> Stalls:
         """Hold the frames back until the weights have been loaded."""
         source = str(self.files.manifest["input"]["pipe"])
@@ -125,7 +129,7 @@ class DesignEngine:
 
         ``simulate`` takes the words to give, the counts to expect, golden words and the patience.
         """
-        manifest, output = self.files.manifest, self.layers[-1]
+        manifest, output = self.files.manifest, self.output
         for name in keep or ():
             if name != output["value"]:
                 raise SimulationError(
@@ -148,8 +152,7 @@ class DesignEngine:
         stream = self.result.outputs[pipe]
         if UNDEFINED in stream:
             raise SimulationError(f"simulation: {self.result.mismatches[pipe]}")
-        element = stream_type(output).element
-        return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"], element)}
+        return {output["value"]: layout_codes(output, stream)}
 
 
 class GhdlEngine(DesignEngine):
