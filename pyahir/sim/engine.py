@@ -14,9 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pyahir.backends.aa.checked import checked_program
 from pyahir.backends.aa.files import DesignFiles, read_design
-from pyahir.backends.aa.parser import parse
-from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array
 from pyahir.sim.design import frame_words, layout_codes, words_of_codes
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
@@ -97,8 +96,7 @@ class DesignEngine:
 
     def __init__(self, files: DesignFiles) -> None:
         self.files = files
-        self.program = parse(files.text, str(files.path))
-        verify(self.program)
+        self.program = checked_program(files.text, str(files.path))
         self.cycles = FrameCycles(())
         self.result: SimulationResult | None = None
 

@@ -96,14 +96,17 @@ def run(command, *arguments: str) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_train_quantize_and_verify(example, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "engines", [("fbgemm",), pytest.param(("fbgemm", "qnnpack"), marks=pytest.mark.slow)]
+)
+def test_train_quantize_and_verify(example, engines: tuple[str, ...], tmp_path: Path) -> None:
     data = ("--data", "mnist", "--data-dir", str(write_idx(tmp_path / "data", 64)))
     where = ("-o", str(tmp_path / "out"))
     run(example.train.main, *where, *data, "--width", "2", "--epochs", "2", "--batch", "32")
-    for engine in ("fbgemm", "qnnpack"):
+    for engine in engines:
         run(example.quantize.main, *where, *data, "--width", "2", "--engine", engine)
     found = run(example.compile.main, *where, "--posit-limit", "4")
-    assert " ".join(found.split()).count("0 codes differ at joins, 0 anywhere") == 2
+    assert " ".join(found.split()).count("0 codes differ at joins, 0 anywhere") == len(engines)
     for name in ("float32", "uint8, PyTorch's fbgemm", "uint8, pyahir", "posit<8,0>, quire"):
         assert name in found
 

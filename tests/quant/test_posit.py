@@ -340,7 +340,7 @@ class Softposit:
         return blocks.max(axis=(2, 4)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_lenet_in_a_quire_is_what_softposit_computes(seed: int) -> None:
     chain = lenet()
     scheme = RealScheme(arith="quire", weights="posit8", scale="1")

@@ -134,9 +134,8 @@ def test_words_of_any_width(width: int) -> None:
         check_same(simulate(program, {"x": words}, {"y": len(words)}, stalls=stalls), found)
 
 
-@pytest.mark.parametrize(
-    "name", ["gcd", *(pytest.param(n, marks=pytest.mark.slow) for n in ("fir", "sort8"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gcd", "fir", "sort8"])
 def test_programs_written_by_hand(name: str) -> None:
     draw = random.Random(3)
     ports = {

@@ -11,12 +11,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pyahir.backends.aa.checked import checked_program
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
-from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.streams import in_value_order
-from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array, Element, element_of
 
 __all__ = ["AaEngine"]
@@ -29,9 +28,7 @@ class AaEngine:
 
     def __init__(self, files: DesignFiles) -> None:
         self.files = files
-        program = parse(files.text, str(files.path))
-        verify(program)
-        self.simulator = Simulator(program)
+        self.simulator = Simulator(checked_program(files.text, str(files.path)))
         self.loaded = False
         self.ahead: dict[str, list[int]] = {}  # words of the next frame that came early
 
