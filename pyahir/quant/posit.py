@@ -220,7 +220,7 @@ def _weight(weight: Float64, scheme: RealScheme) -> _Weight:
     if scheme.posit and scheme.weights == "posit8":
         k = 0
         if scheme.scale == "auto":
-            k = best_exponent(weight.ravel(), np.ones(weight.size), scheme.es)
+            k = best_exponent(weight.ravel(), None, scheme.es)
         codes = encode(weight, scheme.es, -k)
         if scheme.arith == "f16":
             _finite(decode(codes, scheme.es, np.float16), weight, scheme.arith)
