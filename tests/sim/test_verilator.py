@@ -199,7 +199,11 @@ def test_a_deadlock() -> None:
         simulate_verilator(program, {"p": [1] * 9}, {"o": 1}, patience=50)
     first, second = str(ours.value).splitlines()
     assert str(theirs.value).startswith(first)
-    assert second == "the engine ghdl, with the same words, says which pipes are full"
+    assert second == (
+        "which pipes are full, the engine ghdl says: run the same with --engine ghdl "
+        "(verify: --engines ir,ghdl)"
+    )
+    assert "\n  full: near (4 of 4: written by fork, read by join)" in str(theirs.value)
 
 
 @pytest.mark.parametrize(
