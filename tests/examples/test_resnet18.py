@@ -111,6 +111,33 @@ def test_train_quantize_and_verify(example, engines: tuple[str, ...], tmp_path: 
         assert name in found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arith", ["quire", "f16", "f32"])
+def test_posit_hardware_of_the_whole_network(example, arith: str, tmp_path: Path) -> None:
+    """An eighth of the width, 16 x 16 pixels, posits as weights: every value of every layer."""
+    from pyahir.compiler import CompileOptions
+    from pyahir.frontend.source import from_module
+    from pyahir.plan.search import Options
+    from pyahir.quant.scheme import real_scheme
+    from pyahir.runner import verify
+
+    torch.manual_seed(0)
+    shape, rng = (3, 16, 16), np.random.default_rng(0)
+    model = example.model.ResNet18(width=8, channels=3).train()
+    with torch.no_grad():  # batch norms see images
+        model(torch.from_numpy(rng.standard_normal((16, *shape), np.float32)))
+    source = from_module(model.eval(), torch.zeros(1, *shape))
+    options = CompileOptions(
+        real=real_scheme("posit8", arith=arith, es=0, weights="posit8", scale="auto"),
+        calibration=rng.standard_normal((8, *shape), np.float32),
+        plan=Options(multipliers=64),
+    )
+    images = rng.standard_normal((1, *shape), np.float32)
+    found, _ = verify(source, options, ("ir", "aa"), images, None, tmp_path)
+    assert len(found) == 30  # 20 convolutions, 8 joins, the pool, the linear layer
+    assert [item for item in found if item.differing] == []
+
+
 def test_missing_data_is_said(example, tmp_path: Path) -> None:
     result = CliRunner().invoke(example.train.main, ["--data", "cifar10", "-o", str(tmp_path)])
     assert result.exit_code == 1
