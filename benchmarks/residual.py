@@ -130,4 +130,5 @@ def _golden_rate(source: SourceModel, images: np.ndarray, runs: int) -> float:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # NumKong, the golden model's products, takes one as well
     show_residual(Console())

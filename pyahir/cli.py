@@ -78,6 +78,7 @@ def compile_command(model: Path, output: Path, as_json: bool, **given: Any) -> N
         click.echo(json.dumps(_summary(compiled, files), sort_keys=True))
         return
     tables.show_design(compiled.manifest)
+    tables.show_streams(compiled.manifest)
     lines = compiled.text.count(b"\n")
     click.echo(
         f"wrote {', '.join(files)}: {lines} lines of Aa, {len(compiled.weights)} bytes of weights"

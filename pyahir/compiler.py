@@ -169,7 +169,7 @@ def compile_plan(
     design = lower(plan, native=options.native_floats)
     verify_aa(design.program, emitted=True)
     text = to_text(design.program).encode()
-    weights = weights_bytes(pack_memories(plan, design.memories))
+    weights = weights_bytes(pack_memories(plan, (*design.memories, *design.streams)))
     made_from = {
         "dropped_exceptions": 0,
         **(provenance or {}),
@@ -249,9 +249,17 @@ def _recorded(options: CompileOptions) -> dict[str, Any]:
         "cycles": options.plan.cycles,
         "memory": options.plan.memory,
         "foldings": {
-            name: [folding.pe, folding.simd, folding.requantizers, folding.whole]
+            name: [
+                folding.pe,
+                folding.simd,
+                folding.requantizers,
+                folding.whole,
+                folding.streamed,
+            ]
             for name, folding in sorted(options.plan.foldings.items())
         },
+        "streamed": sorted(options.plan.streamed),
+        "weight_memory": options.plan.weight_memory,
         "scheme": options.scheme,
         "float": "native" if options.native_floats else "exact",
         "rounding": options.rounding,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyahir.backends.aa.lower import Design, Tap
+from pyahir.backends.aa.lower.loader import ITEM_BITS, WEIGHTS_PIPE
 from pyahir.ir.types import Bipolar, PowerOfTwo, TensorType
 from pyahir.plan.cost import cost
 from pyahir.plan.plan import Plan, PlannedLayer
@@ -29,11 +30,12 @@ def build_manifest(
         },
         "layers": layer_rows(plan, design),
         "weights": {
-            "pipe": "weights_in" if design.memories else None,
-            "item_bits": 64,
+            "pipe": WEIGHTS_PIPE if design.memories or design.streams else None,
+            "item_bits": ITEM_BITS,
             "memories": [
                 {"name": m.name, "words": m.words, "width": m.width} for m in design.memories
             ],
+            **_streams(plan, design),
         },
         "pipes": [
             {"name": name, "layer": layer, "width": width, "depth": depth}
@@ -43,6 +45,7 @@ def build_manifest(
             "macs": plan.macs,
             "multipliers": plan.multipliers,
             "cycles_per_frame": plan.cycles_per_frame,
+            "weight_items_per_frame": plan.packets.items,
             **_cost_totals(plan, design),
             "exceptions": plan.exceptions,
         },
@@ -52,6 +55,27 @@ def build_manifest(
         },
         "made_from": dict(provenance),
     }
+
+
+def _streams(plan: Plan, design: Design) -> dict[str, Any]:
+    """Say which items of the file are loaded, and how the others come with every frame."""
+    first = loaded = sum(memory.words * memory.items for memory in design.memories)
+    streams: list[dict[str, Any]] = []
+    for stream in design.streams:
+        streams.append(
+            {
+                "layer": stream.layer,
+                "pipe": stream.name,
+                "first_item": first,
+                "words": stream.words,
+                "width": stream.width,
+                "items_per_word": stream.items,
+                "packet_words": stream.packet_words,
+                "late": stream.late,
+            }
+        )
+        first += stream.words * stream.items
+    return {"loaded_items": loaded, "packet_items": plan.packets.size, "streams": streams}
 
 
 def _cost_totals(plan: Plan, design: Design) -> dict[str, int]:
@@ -117,6 +141,7 @@ def _figures(planned: PlannedLayer, cycles: int) -> dict[str, Any]:
         "simd": planned.folding.simd,
         "requantizers": planned.requantizers,
         "whole": bool(planned.folding.whole),
+        "streamed": planned.streamed,
         "macs": planned.layer.macs,
         "multipliers": planned.multipliers,
         "adders": parts.adders,

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pyahir.plan.streaming import bandwidth
+
 if TYPE_CHECKING:
     from pyahir.engines import Comparison, LayerCheck, Timing
 
@@ -21,6 +23,7 @@ __all__ = [
     "show_comparison",
     "show_design",
     "show_layers",
+    "show_streams",
     "verdict",
 ]
 
@@ -66,6 +69,15 @@ def show_design(manifest: Mapping[str, Any]) -> None:
     figures += [f"{totals[key]:,}" for key in ("memory_bits", "exceptions")]
     table.add_row("all", "", "", *figures)
     _console().print(table)
+
+
+def show_streams(manifest: Mapping[str, Any]) -> None:
+    """Print which layers take their weights from outside, and how fast; nothing where none does."""
+    names = [row["name"] for row in manifest["layers"] if row["streamed"]]
+    if names:
+        totals = manifest["totals"]
+        rate = bandwidth(totals["weight_items_per_frame"], totals["cycles_per_frame"])
+        _console().print(f"weights from outside for every frame: {', '.join(names)}: {rate}")
 
 
 def _share(part: int, whole: int) -> str:

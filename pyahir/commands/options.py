@@ -136,6 +136,17 @@ def plan_options(command: Command) -> Command:
                 show_default=True,
                 help="native: AHIR's own float operators; its f32 is not exact.",
             ),
+            click.option(
+                "--stream",
+                multiple=True,
+                metavar="LAYER",
+                help="Bring this layer's weights from outside for every frame, through weights_in.",
+            ),
+            click.option(
+                "--weight-memory",
+                metavar="BITS",
+                help="Most memory for weights, for example 20Mbit: layers beyond it are streamed.",
+            ),
             click.option("--plan", type=PATH, help="Take foldings from this .plan.json."),
             click.option(
                 "--folding", multiple=True, metavar="LAYER=PExSIMD", help="Fix one layer's folding."
@@ -153,12 +164,18 @@ def open_model(model: Path, **given: Any) -> tuple[SourceModel, CompileOptions]:
     from pyahir.plan.file import read_plan
     from pyahir.plan.folding import parse_folding
     from pyahir.plan.search import Options
-    from pyahir.plan.target import target
+    from pyahir.plan.target import parse_quantity, target
     from pyahir.quant.scheme import real_scheme
 
     foldings = read_plan(given["plan"]) if given.get("plan") else {}
     foldings |= dict(parse_folding(text) for text in given.get("folding") or ())
-    plan = Options(foldings=foldings, **target(given))
+    on_chip = given.get("weight_memory")
+    plan = Options(
+        foldings=foldings,
+        streamed=frozenset(given.get("stream") or ()),
+        weight_memory=int(parse_quantity("--weight-memory", on_chip, "bit")) if on_chip else None,
+        **target(given),
+    )
     source = load_model(
         model,
         trust_pickle=given["trust_pickle"],

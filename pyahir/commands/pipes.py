@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyahir.backends.aa import ast as aa
+from pyahir.backends.aa.feed import feed
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.errors import DataError, OutputError, PyahirError
 from pyahir.ir.types import Array
@@ -71,7 +72,7 @@ class Border:
                 raise PyahirError(f"--input: two files for pipe '{name}'; accepted: one")
             named[name] = Path(match[2])
         left = [name for name in self.inputs if name not in named]
-        own = self.files.items if self.files is not None and WEIGHTS in left else ()
+        own = self.files is not None and len(self.files.words) > 0 and WEIGHTS in left
         if own:
             left.remove(WEIGHTS)
         if len(bare) > 1 or (bare and len(left) != 1):
@@ -86,10 +87,17 @@ class Border:
                 f"no words for the input pipes {', '.join(left)}; give them with "
                 f"--input {left[0]}=FILE"
             )
-        words: dict[str, Sequence[int]] = {WEIGHTS: own} if own else {}
-        for name, path in named.items():
-            words[name] = self._read(name, path)
-        return words
+        words: dict[str, Sequence[int]] = {
+            name: self._read(name, path) for name, path in named.items()
+        }
+        return {WEIGHTS: self._weights(words), **words} if own else words
+
+    def _weights(self, words: Mapping[str, Sequence[int]]) -> list[int]:
+        """Give the weights, those that come with every frame as often as there are frames."""
+        assert self.files is not None
+        source = self.files.manifest["input"]
+        frames = -(-len(words.get(source["pipe"], ())) // design.frame_words(source))
+        return feed(self.files.manifest, self.files.words, frames).tolist()
 
     def _pipe(self, option: str, name: str, accepted: Mapping[str, Word]) -> str:
         if name not in accepted:

@@ -7,6 +7,10 @@ join and operand the pixels, of the join's feature map, that the pipe holds.
 
 A branch that has taken n elements of the fork has given at least ``n - held`` elements to the join
 (in units of the join's map); so with ``held`` of the other branch as room no state is a deadlock.
+
+Layers whose weights are streamed give nothing of a frame before they have all of it, and the order
+of the weights keeps each some frames behind the one before: the other branch holds those frames,
+and one that comes in meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import networkx as nx
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
 from pyahir.plan.rooms import line_buffer_rooms
+from pyahir.plan.streaming import LATE
 
 __all__ = ["join_rooms", "stream_graph"]
 
@@ -76,7 +81,8 @@ def _held(
         layer = layers[value]
         scale = area / math.prod(layer.layer.x.spatial)
         total += scale * _layer_pixels(layer, cycles) + area * STAGES / cycles
-    return math.ceil(total)
+    streamed = sum(layers[value].streamed for value in inside)
+    return math.ceil(total) + (area * (LATE * streamed + 1) if streamed else 0)
 
 
 def _layer_pixels(planned: PlannedLayer, cycles: int) -> int:
@@ -84,7 +90,7 @@ def _layer_pixels(planned: PlannedLayer, cycles: int) -> int:
     sweep = planned.sweep
     if sweep is None:
         return 2 + planned.group
-    rooms = line_buffer_rooms(sweep, cycles)
+    rooms = line_buffer_rooms(sweep, cycles // planned.passes)
     rows = (sweep.window.span[0] - 1) * sweep.padded_width + sweep.window.span[1]
     pipes = -(-(rooms.before + rooms.behind + sweep.row_gap) // sweep.words)
     return rows + pipes + planned.group + 2

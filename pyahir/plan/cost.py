@@ -15,7 +15,7 @@ from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
 from pyahir.plan.rooms import line_buffer_rooms
 
-__all__ = ["Cost", "cost", "memory_bits", "ram_blocks"]
+__all__ = ["Cost", "cost", "memory_bits", "ram_blocks", "stream_saving", "weight_bits"]
 
 BLOCK_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
 LEAST_BLOCK = 2048
@@ -65,6 +65,25 @@ def cost(planned: PlannedLayer, cycles: int) -> Cost:
     )
 
 
+def weight_bits(planned: PlannedLayer) -> int:
+    """Count the bits of the weights that a layer keeps on the chip, and of tiles of streamed ones.
+
+    What is smaller than the whole is counted: two tiles of weights, two frames of the maps on both
+    sides.
+    """
+    return _bits([_weights(planned), *_tiles(planned)])
+
+
+def stream_saving(planned: PlannedLayer) -> int:
+    """Estimate the bits that a layer saves when its weights are streamed, an output at a time."""
+    layer = planned.layer
+    if layer.pixels == 1:
+        return weight_bits(planned)
+    tiles = 2 * layer.inputs * layer.weight_element.width
+    maps = 2 * sum(side.size * side.element.width for side in (layer.x, layer.y))
+    return weight_bits(planned) - tiles - maps
+
+
 def memory_bits(plan: Plan) -> int:
     """Add up all memories of a plan."""
     return sum(cost(planned, plan.cycles_per_frame).memory_bits for planned in plan.layers)
@@ -80,8 +99,9 @@ def _bits(memories: Iterable[Memory]) -> int:
 def _weights(planned: PlannedLayer) -> Memory:
     if planned.layer.kind != LayerKind.MATVEC:
         return 0, 0
-    width = planned.multipliers * planned.layer.weight_element.width
-    return planned.input_folds * planned.output_folds, width
+    if planned.streamed:
+        return 0, 0
+    return planned.weight_words, planned.weight_width
 
 
 def _parameters(planned: PlannedLayer) -> Memory:
@@ -103,15 +123,27 @@ def _pipes(planned: PlannedLayer, cycles: int) -> Iterable[Memory]:
     """Give the pipes that are more than a few words deep."""
     code = planned.layer.x.element.width
     if planned.sweep is not None:
-        rooms = line_buffer_rooms(planned.sweep, cycles)
+        rooms = line_buffer_rooms(planned.sweep, cycles // planned.passes)
         yield rooms.before, planned.lanes_in * code
         yield rooms.behind, planned.sweep.column_lanes * code
         yield planned.sweep.row_gap, planned.sweep.window_lanes * code
-    if planned.input_major:
+    if planned.tiled:
+        yield from _tiles(planned)
+    elif planned.input_major:
         yield planned.output_folds, planned.folding.pe * finish(planned.layer).acc
     elif planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1:
         width = planned.folding.simd * code
         yield 2 * planned.input_folds, width  # those that come again, and the next ones
+
+
+def _tiles(planned: PlannedLayer) -> Iterable[Memory]:
+    """Give the memories of a layer that goes through its map once for each tile of weights."""
+    if not planned.tiled:
+        return
+    layer = planned.layer
+    yield 2 * planned.input_folds, planned.weight_width  # of this output fold and the next
+    yield 2 * (layer.x.size // planned.lanes_in), planned.lanes_in * layer.x.element.width
+    yield 2 * (layer.y.size // planned.lanes_out), planned.lanes_out * layer.y.element.width
 
 
 def _adders(planned: PlannedLayer) -> int:

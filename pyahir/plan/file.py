@@ -1,7 +1,8 @@
 """The plan as a file that a person can edit: the folding of every layer, as JSON.
 
-``{"format": 1, "layers": {"conv1": {"pe": 6, "simd": 3, "requantizers": 1, "whole": false}}}``:
-a layer or a field that is left out is chosen by the planner. What is written is what was planned.
+``{"format": 1, "layers": {"conv1": {"pe": 6, "simd": 3, "requantizers": 1, "whole": false,
+"streamed": false}}}``: a layer or a field that is left out is chosen by the planner. What is
+written is what was planned.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pyahir.plan.plan import Plan
 __all__ = ["FORMAT", "folding_fields", "plan_text", "read_plan"]
 
 FORMAT = 1
-FIELDS = {"pe": int, "simd": int, "requantizers": int, "whole": bool}
+FIELDS = {"pe": int, "simd": int, "requantizers": int, "whole": bool, "streamed": bool}
 REQUIRED = ("pe", "simd")
 
 
@@ -30,6 +31,7 @@ def folding_fields(folding: Folding) -> dict[str, int | bool | None]:
         "simd": folding.simd,
         "requantizers": folding.requantizers,
         "whole": bool(folding.whole),
+        "streamed": bool(folding.streamed),
     }
 
 

@@ -17,7 +17,15 @@ from functools import cache
 from pyahir.errors import PlanError
 from pyahir.plan.layers import Layer
 
-__all__ = ["DEFAULT_MULTIPLIERS", "Folding", "check", "divisors", "parse_folding"]
+__all__ = [
+    "DEFAULT_MULTIPLIERS",
+    "Folding",
+    "check",
+    "check_streamed",
+    "divisors",
+    "may_stream",
+    "parse_folding",
+]
 
 DEFAULT_MULTIPLIERS = 64
 
@@ -27,13 +35,15 @@ class Folding:
     """``pe`` output channels times ``simd`` input elements at a time.
 
     ``requantizers`` of the ``pe`` sums are requantized at a time, one after the other; ``whole``
-    windows are sent in one word instead of column by column. ``None`` leaves it to the planner.
+    windows are sent in one word instead of column by column; the weights are ``streamed`` from
+    outside for every frame instead of kept on the chip. ``None`` leaves it to the planner.
     """
 
     pe: int
     simd: int
     requantizers: int | None = None
     whole: bool | None = None
+    streamed: bool | None = None
 
     @property
     def multipliers(self) -> int:
@@ -71,10 +81,26 @@ def check(name: str, folding: Folding, matvecs: Mapping[str, Layer]) -> None:
         raise PlanError(
             f"{name}: simd={folding.simd}; accepted: 1, as sums of floats have a fixed order"
         )
+    if folding.streamed:
+        check_streamed(layer)
     requantizers = folding.requantizers
     if requantizers is not None and (requantizers < 1 or folding.pe % requantizers):
         accepted = ", ".join(map(str, divisors(folding.pe)))
         raise PlanError(
             f"{name}: {requantizers} requantizers do not divide pe={folding.pe}; "
             f"accepted: {accepted}"
+        )
+
+
+def may_stream(layer: Layer) -> bool:
+    """Tell whether weights can come from outside: sums of floats have an order of their own."""
+    return layer.weight is not None and not layer.floats
+
+
+def check_streamed(layer: Layer) -> None:
+    """Raise ``PlanError`` for a layer whose weights cannot come from outside."""
+    if not may_stream(layer):
+        raise PlanError(
+            f"{layer.name}: the weights of a layer of floats cannot be streamed, as its sums go "
+            "round in a fixed order; accepted: layers of integers and of quires"
         )

@@ -7,6 +7,7 @@ in ``plan.search``.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -142,6 +143,20 @@ class Layer:
     def floats(self) -> bool:
         """Whether the sums are IEEE-754 numbers, whose order is fixed."""
         return self.rounding is not None and self.rounding.arith != "quire"
+
+    @cached_property
+    def geometry(self) -> tuple[Hashable, ...]:
+        """All that the cycles of a folding depend on; equal where only numbers differ."""
+        return (
+            self.kind,
+            self.x.shape,
+            self.x.layout,
+            self.y.shape,
+            self.window,
+            self.inputs,
+            self.floats,
+            self.rounding is None,
+        )
 
     @cached_property
     def macs(self) -> int:

@@ -6,7 +6,9 @@ In: a QUANTIZED graph and options. Out: ``Plan``, which refers to nodes by name.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from pyahir.ir.ops.posit import LANES
 from pyahir.ir.ops.window import WindowOp
 from pyahir.plan.folding import Folding
 from pyahir.plan.layers import Layer, LayerKind
+from pyahir.plan.streaming import LATE, Packets, line_words, packets
 
 __all__ = ["Plan", "PlannedLayer", "Sweep", "gear_cycles", "planned_layer"]
 
@@ -132,7 +135,45 @@ class PlannedLayer:
         layer, folding = self.layer, self.folding
         one_fold = layer.kind == LayerKind.MATVEC and folding.pe == layer.outputs
         one_fold &= layer.rounding is None  # a NaR is one of a pixel; floats have an order
+        one_fold &= not self.streamed
         return one_fold and layer.pixels > 1 and 1 < self.group <= MOST_PACKED
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the weights come from outside for every frame."""
+        return bool(self.folding.streamed)
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the feature map is gone through once for each output fold.
+
+        Then the weights of one fold are used for all pixels, before those of the next one come.
+        """
+        return self.streamed and self.layer.pixels > 1
+
+    @property
+    def passes(self) -> int:
+        """How often a frame goes through the window processes."""
+        return self.output_folds if self.tiled else 1
+
+    @property
+    def weight_words(self) -> int:
+        """Words of weights, each of ``weight_width`` bits."""
+        return self.input_folds * self.output_folds
+
+    @property
+    def weight_width(self) -> int:
+        return self.multipliers * self.layer.weight_element.width
+
+    @property
+    def line_words(self) -> int:
+        """Words of streamed weights that come in one line."""
+        return line_words(self.weight_words, self.weight_width)
+
+    @property
+    def lines(self) -> tuple[int, int]:
+        """Lines of streamed weights a frame, and bits of a line."""
+        return self.weight_words // self.line_words, self.weight_width * self.line_words
 
     @property
     def group(self) -> int:
@@ -184,7 +225,10 @@ class PlannedLayer:
         """Predict the cycles a frame: the slowest of the layer's processes."""
         parts = [self.process_cycles()]
         if self.sweep is not None:
-            parts += [self.sweep.line_cycles, self.sweep.column_cycles]
+            passes = self.passes
+            parts += [passes * self.sweep.line_cycles, passes * self.sweep.column_cycles]
+        if self.tiled:
+            parts.append(self.passes * (self.layer.x.size // self.lanes_in))
         return max(parts)
 
     def process_cycles(self) -> int:
@@ -194,7 +238,7 @@ class PlannedLayer:
                 serial = self.layer.pixels * (self.layer.outputs // self.requantizers)
                 serial *= LANES if self.layer.floats else 1  # parts of a sum
                 sums = self.frame_words * self.output_folds
-                return max(sums, serial, self.converter_cycles)
+                return max(sums, serial, self.passes * self.converter_cycles)
             case LayerKind.ELEMENTWISE | LayerKind.JOIN:
                 return self.layer.x.size // self.lanes_in
             case _:
@@ -216,7 +260,7 @@ class PlannedLayer:
         return pixels * gear_cycles(inputs, self.arriving_lanes, self.folding.simd)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """All layers in stream order, and the graph they come from."""
 
@@ -224,9 +268,30 @@ class Plan:
     input_lanes: int
     layers: tuple[PlannedLayer, ...]
 
-    @property
+    @cached_property
     def cycles_per_frame(self) -> int:
-        return max(layer.cycles for layer in self.layers)
+        return max(self.packets.items, *(layer.cycles for layer in self.layers))
+
+    @property
+    def streamed(self) -> tuple[PlannedLayer, ...]:
+        """The layers whose weights come from outside for every frame, in stream order."""
+        return tuple(layer for layer in self.layers if layer.streamed)
+
+    @cached_property
+    def packets(self) -> Packets:
+        """How the weights of ``streamed`` come."""
+        return packets([layer.lines for layer in self.streamed])
+
+    def late(self) -> Mapping[str, int]:
+        """Give how many turns each streamed layer is behind the first one, by its name."""
+        late: dict[str, int] = {}  # of values: turns that a streamed layer reading them is behind
+        found: dict[str, int] = {}
+        for layer in self.layers:
+            behind = max(late.get(source, 0) for source in layer.layer.sources)
+            if layer.streamed:
+                found[layer.name] = behind
+            late[layer.layer.value] = behind + LATE * layer.streamed
+        return found
 
     @property
     def multipliers(self) -> int:
@@ -266,7 +331,10 @@ def planned_layer(layer: Layer, lanes: int, folding: Folding) -> PlannedLayer:
         out = folding.requantizers or folding.pe
     sweep = _sweep(layer, lanes, whole=bool(folding.whole))
     whole = sweep is not None and sweep.whole
-    chosen = replace(folding, requantizers=out, whole=whole)
+    streamed = bool(folding.streamed) and layer.kind == LayerKind.MATVEC
+    chosen = Folding(
+        pe=folding.pe, simd=folding.simd, requantizers=out, whole=whole, streamed=streamed
+    )
     return PlannedLayer(layer=layer, folding=chosen, lanes_in=lanes, lanes_out=out, sweep=sweep)
 
 

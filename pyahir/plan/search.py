@@ -10,14 +10,21 @@ fewest requantizers wins, then the one with the fewest windows sent whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pyahir.errors import PlanError
 from pyahir.ir.graph import Graph
 from pyahir.ir.ops.posit import LANES
-from pyahir.plan.cost import memory_bits
-from pyahir.plan.folding import DEFAULT_MULTIPLIERS, Folding, check, divisors
+from pyahir.plan.cost import memory_bits, stream_saving, weight_bits
+from pyahir.plan.folding import (
+    DEFAULT_MULTIPLIERS,
+    Folding,
+    check,
+    check_streamed,
+    divisors,
+    may_stream,
+)
 from pyahir.plan.grouping import layers_of
 from pyahir.plan.layers import Layer, LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
@@ -25,6 +32,7 @@ from pyahir.plan.plan import Plan, PlannedLayer, planned_layer
 __all__ = ["Options", "Planner", "make_plan"]
 
 NO_FOLDING = Folding(pe=1, simd=1)
+LEAST_TILES = 4  # of streamed weights: two of them are in the chip at a time
 INPUT_BITS = 64  # a word of the input, where its width may be chosen
 _WHOLE = Folding(pe=1, simd=1, whole=True)
 
@@ -36,12 +44,17 @@ class Options:
     The target is a budget of ``multipliers``; or, where ``cycles`` is given, the most clock cycles
     a frame, reached with the fewest multipliers; or, where ``memory`` is given, a number of bits,
     within which the fewest cycles are reached.
+
+    The weights of the layers ``streamed`` come from outside for every frame; where
+    ``weight_memory`` is given, so many more of them that the others take no more bits than that.
     """
 
     multipliers: int = DEFAULT_MULTIPLIERS
     cycles: int | None = None
     memory: int | None = None
     foldings: Mapping[str, Folding] = field(default_factory=dict[str, Folding])
+    streamed: frozenset[str] = frozenset()
+    weight_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +102,26 @@ class _Partial:
 class Planner:
     """Plans of one graph; what was found for a limit on the cycles is kept."""
 
-    def __init__(self, graph: Graph, foldings: Mapping[str, Folding] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        foldings: Mapping[str, Folding] | None = None,
+        streamed: Collection[str] = (),
+    ) -> None:
         self.graph = graph
         self.layers = layers_of(graph)
         self.foldings = dict(foldings or {})
         matvecs = {layer.name: layer for layer in self.layers if layer.kind == LayerKind.MATVEC}
         for name, folding in self.foldings.items():
             check(name, folding, matvecs)
+        self.streamed = {name for name, folding in self.foldings.items() if folding.streamed}
+        for name in streamed:
+            if name not in matvecs:
+                raise PlanError(
+                    f"streamed weights of {name!r}: no such layer; accepted: {', '.join(matvecs)}"
+                )
+            check_streamed(matvecs[name])
+            self.streamed.add(name)
         self.lanes = _input_lanes(self.layers)
         self._found: dict[int, Plan | None] = {}
         self._read_last = {
@@ -108,7 +134,9 @@ class Planner:
             return None
         if limit not in self._found:
             best = self._search(limit)
-            self._found[limit] = None if best is None else self._plan(best)
+            plan = None if best is None else self._plan(best)
+            arrives = plan is not None and plan.packets.items <= limit
+            self._found[limit] = plan if arrives else None
         return self._found[limit]
 
     def within_multipliers(self, budget: int) -> Plan:
@@ -187,16 +215,18 @@ class Planner:
             for lanes in self.lanes
             if size // lanes <= limit
         }
+        choices: dict[Hashable, list[_Choice]] = {}
         for place, layer in enumerate(self.layers):
             following: dict[_Widths, _Partial] = {}
-            choices: dict[tuple[int, ...], list[_Choice]] = {}
+            streamed, fixed = layer.name in self.streamed, self.foldings.get(layer.name)
             for state, partial in states.items():
                 known_widths = dict(state)
                 read = tuple(known_widths[name] for name in layer.sources)
-                if read not in choices:
-                    choices[read] = self._best(layer, read, limit)
+                alike = (layer.geometry, streamed, fixed, read)
+                if alike not in choices:
+                    choices[alike] = self._best(layer, read, limit)
                 kept = [item for item in state if self._read_last[item[0]] > place]
-                for choice in choices[read]:
+                for choice in choices[alike]:
                     key = (*kept, (layer.value, choice.lanes_out))
                     known = following.get(key)
                     multipliers = partial.multipliers + choice.multipliers
@@ -231,16 +261,32 @@ class Planner:
                 yield _Choice(folding=NO_FOLDING, multipliers=0, lanes_out=placed.lanes_out)
             return
         fixed = self.foldings.get(layer.name)
-        for pe in divisors(layer.outputs) if fixed is None else (fixed.pe,):
+        streamed = layer.name in self.streamed
+        for pe in self._channels(layer, streamed=streamed):
             arrangements = [False, True] if fixed is None or fixed.whole is None else [fixed.whole]
             for whole in arrangements:
-                simd = _least_simd(layer, width, limit, Folding(pe=pe, simd=1, whole=whole), fixed)
+                start = Folding(pe=pe, simd=1, whole=whole, streamed=streamed)
+                simd = _least_simd(layer, width, limit, start, fixed)
                 if simd is None:
                     continue
-                folding = Folding(pe=pe, simd=simd, whole=whole)
+                folding = replace(start, simd=simd)
                 yield from _requantized(layer, limit, folding, fixed)
                 if not whole and not planned_layer(layer, width, _WHOLE).folding.whole:
                     break  # this layer's windows are never sent whole
+
+    def _channels(self, layer: Layer, *, streamed: bool) -> Sequence[int]:
+        """Give the numbers of output channels that a layer may make at a time.
+
+        Weights that are streamed in few tiles would take as much memory as if they stayed.
+        """
+        fixed = self.foldings.get(layer.name)
+        if fixed is not None:
+            return (fixed.pe,)
+        found = divisors(layer.outputs)
+        if not streamed or layer.pixels == 1:
+            return found
+        tiles = min(LEAST_TILES, layer.outputs)
+        return [pe for pe in found if layer.outputs // pe >= tiles]
 
 
 def _input_lanes(layers: tuple[Layer, ...]) -> tuple[int, ...]:
@@ -265,7 +311,7 @@ def _least_simd(
     if layer.floats:
         candidates = [1]
     for simd in candidates:
-        folding = Folding(pe=start.pe, simd=simd, whole=start.whole)
+        folding = Folding(pe=start.pe, simd=simd, whole=start.whole, streamed=start.streamed)
         placed = planned_layer(layer, width, folding)
         if placed.cycles <= limit:
             return simd
@@ -301,7 +347,13 @@ def _requantized(
     if fixed is not None and fixed.requantizers is not None:
         numbers = (fixed.requantizers,)
     for number in numbers:
-        chosen = Folding(pe=folding.pe, simd=folding.simd, requantizers=number, whole=folding.whole)
+        chosen = Folding(
+            pe=folding.pe,
+            simd=folding.simd,
+            requantizers=number,
+            whole=folding.whole,
+            streamed=folding.streamed,
+        )
         parts = LANES if layer.floats else 1
         if layer.pixels * (layer.outputs // number) * parts <= limit:
             yield _Choice(folding=chosen, multipliers=folding.multipliers, lanes_out=number)
@@ -309,7 +361,15 @@ def _requantized(
 
 def make_plan(graph: Graph, options: Options) -> Plan:
     """Group, fold and lay out; raises ``PlanError`` for a request that cannot be followed."""
-    planner = Planner(graph, options.foldings)
+    planner = Planner(graph, options.foldings, options.streamed)
+    plan = _targeted(planner, options)
+    if options.weight_memory is None:
+        return plan
+    return _within_weight_memory(plan, options)
+
+
+def _targeted(planner: Planner, options: Options) -> Plan:
+    """Give the plan that the target asks for."""
     if options.memory is not None:
         return _within_memory(planner, options.memory)
     if options.cycles is None:
@@ -340,3 +400,30 @@ def _within_memory(planner: Planner, bits: int) -> Plan:
             f"the nearest feasible number is {least}"
         )
     return best
+
+
+def _within_weight_memory(plan: Plan, options: Options) -> Plan:
+    """Stream the weights of more layers, those that save the most first, until the others fit.
+
+    Layers whose folding says that they are not streamed stay on the chip, and those whose feature
+    maps would take more room than their weights do.
+    """
+    assert options.weight_memory is not None
+    streamed = set(options.streamed)
+    kept = {name for name, folding in options.foldings.items() if folding.streamed is False}
+    saving = {item.name: stream_saving(item) for item in plan.layers if may_stream(item.layer)}
+    left = [name for name in saving if saving[name] > 0 and name not in {*kept, *streamed}]
+    left.sort(key=lambda name: -saving[name])
+    while (found := sum(map(weight_bits, plan.layers))) > options.weight_memory:
+        if not left:
+            raise PlanError(
+                f"--weight-memory {options.weight_memory}: with all layers streamed for which that "
+                f"saves memory, weights and their feature maps take {found:,} bits; the nearest "
+                f"feasible number is {found}"
+            )
+        excess = found - options.weight_memory
+        while left and excess > 0:  # as many at a time as would do if nothing else changed
+            streamed.add(left[0])
+            excess -= saving[left.pop(0)]
+        plan = _targeted(Planner(plan.graph, options.foldings, streamed), options)
+    return plan

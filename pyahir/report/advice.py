@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from pyahir.plan.streaming import bandwidth
 from pyahir.report.model import LayerRow, PipeRow, Report
 
 __all__ = ["fill_advice", "pace_advice", "quality_advice", "timeline_advice"]
@@ -44,7 +45,7 @@ def pace_advice(report: Report) -> list[str]:
             f"There is room: the next slowest layer, {second.name}, needs {second.cycles:,} cycles "
             f"({second.busy:.0%})."
         )
-    found += _bound(report) + _measured(report) + _loops(report)
+    found += _streams(report) + _bound(report) + _measured(report) + _loops(report)
     return found
 
 
@@ -65,6 +66,17 @@ def _remedy(row: LayerRow) -> str:
         f"that are not full or arrive late. Another folding of the same size than {row.folding}, "
         "wider words from the layer before it, or whole windows, can make it faster."
     )
+
+
+def _streams(report: Report) -> list[str]:
+    items = report.totals["weight_items_per_frame"]
+    if not items:
+        return []
+    names = _listed([row.name for row in report.layers if row.streamed])
+    text = f"The weights of {names} come from outside: {bandwidth(items, report.planned)}."
+    if items < NEAR * report.planned:
+        return [text]
+    return [text, "Fewer streamed layers (--weight-memory, --stream) can make the design faster."]
 
 
 def _bound(report: Report) -> list[str]:

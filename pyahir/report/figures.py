@@ -70,6 +70,7 @@ def _layer(
         utilization=macs / (multipliers * interval) if multipliers else None,
         busy=row["cycles"] / planned,
         interval=max(intervals, default=1),
+        streamed=row["streamed"],
         weight_bits=row["weight_bits"],
         parameter_bits=row["parameter_bits"],
         line_bits=row["line_bits"],

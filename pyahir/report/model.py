@@ -48,6 +48,7 @@ class LayerRow:
     utilization: float | None
     busy: float
     interval: int
+    streamed: bool
     weight_bits: int
     parameter_bits: int
     line_bits: int

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pyahir.backends.aa.checked import checked_program
+from pyahir.backends.aa.feed import feed, most_late
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.ir.types import Array
 from pyahir.sim.design import frame_words, layout_codes, words_of_codes
@@ -28,11 +29,14 @@ __all__ = ["DesignEngine", "FrameCycles", "GhdlEngine", "Words"]
 class FrameCycles:
     """The clock cycle in which the last word of each frame was taken from the design.
 
-    ``starts``: those in which the first word of each frame was taken by the design.
+    ``starts``: those in which the first word of each frame was taken by the design. ``flushed``:
+    the last frames of a design with streamed weights, which come while no more weights are sent for
+    the layers before, and so faster.
     """
 
     ends: tuple[int, ...]
     starts: tuple[int, ...] = ()
+    flushed: int = 0
 
     @property
     def first(self) -> int:
@@ -45,9 +49,15 @@ class FrameCycles:
         return tuple(later - earlier for earlier, later in pairwise(self.ends))
 
     @property
+    def steady(self) -> tuple[int, ...]:
+        """The intervals before the design is flushed."""
+        found = self.intervals
+        return found[: max(0, len(found) - self.flushed)]
+
+    @property
     def period(self) -> int | None:
         """The number of intervals after which the last ones repeat; None when they do not."""
-        found = self.intervals
+        found = self.steady
         for count in range(1, len(found) // 2 + 1):
             if found[-count:] == found[-2 * count : -count]:
                 return count
@@ -64,7 +74,7 @@ class FrameCycles:
         median of the last half of the intervals: the transient is at the beginning, and a single
         long gap does not move a median as it moves a mean.
         """
-        found = self.intervals
+        found = self.steady
         if not found:
             return float("nan")
         if self.period is not None:
@@ -111,9 +121,10 @@ class DesignEngine:
         return dict(self.files.manifest["output"])
 
     def after_weights(self, stalls: Stalls | None = None) -> Stalls:
-        """Hold the frames back until the weights have been loaded."""
+        """Hold the frames back until the weights that stay on the chip have been loaded."""
         source = str(self.files.manifest["input"]["pipe"])
-        hold = ((source, "weights_in"),) if len(self.files.words) else ()
+        count = int(self.files.manifest["weights"]["loaded_items"])
+        hold = ((source, "weights_in", count),) if count else ()
         return replace(stalls or Stalls(), hold=hold)
 
     def simulated(
@@ -138,7 +149,7 @@ class DesignEngine:
         frames = words_of_codes(source, codes)
         inputs: dict[str, Any] = {source["pipe"]: frames}
         if len(self.files.words):
-            inputs["weights_in"] = self.files.items
+            inputs["weights_in"] = feed(manifest, self.files.words, len(codes)).tolist()
         words = frame_words(output)
         wanted = None if golden is None else {pipe: words_of_codes(output, golden)}
         patience = 20_000 + 20 * int(manifest["totals"]["cycles_per_frame"])
@@ -146,6 +157,7 @@ class DesignEngine:
         self.cycles = FrameCycles(
             ends=tuple(self.result.cycles[pipe][words - 1 :: words]),
             starts=tuple(self.result.taken[source["pipe"]][:: len(frames) // len(codes)]),
+            flushed=most_late(manifest),
         )
         stream = self.result.outputs[pipe]
         if UNDEFINED in stream:

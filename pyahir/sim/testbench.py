@@ -94,14 +94,14 @@ class Port:
 class Stalls:
     """Random gaps: in each cycle with probability ``share``; inputs and outputs may differ.
 
-    ``hold``: input pipes that begin when another input pipe has given all its words.
+    ``hold``: input pipes that begin when another input pipe has given so many words.
     """
 
     seed: int = 0
     share: float = 0.0
     inputs: float | None = None
     outputs: float | None = None
-    hold: tuple[tuple[str, str], ...] = ()
+    hold: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def input_share(self) -> float:
@@ -274,7 +274,11 @@ def _process(port: Port, checked: set[str], stalls: Stalls, number: int) -> str:
     fields = _fields(port)
     fields["seed"] = str(port_seed(stalls, number))
     if not port.output:
-        others = [f" and {other}_done" for name, other in stalls.hold if name == port.name]
+        others = [
+            f" and {other}_count >= {count}"
+            for name, other, count in stalls.hold
+            if name == port.name
+        ]
         return vhdl.INPUT.format(**fields, held="".join(others))
     check = port.name in checked
     return vhdl.OUTPUT.format(

@@ -104,7 +104,9 @@ def _run_text(
     rows = [f"{patience} {-1 if limit is None else limit} {seed} {shares}"]
     for number, port in enumerate(ports):
         words = -1 if port.words is None else port.words
-        before = [str(places[other]) for name, other in stalls.hold if name == port.name]
+        before = [
+            f"{places[other]} {count}" for name, other, count in stalls.hold if name == port.name
+        ]
         check = int(port.name in checked)
         held = " ".join([str(len(before)), *before])
         rows.append(f"{words} {port_seed(stalls, number)} {check} {held}")

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "Vbench.h"
@@ -101,7 +102,8 @@ struct Port {
   double share = 0;
   Uniform chance;
   bool checked = false;
-  std::vector<std::size_t> after;  // input ports that must be done before this one begins
+  // Input ports that must have given so many words before this one begins.
+  std::vector<std::pair<std::size_t, long long>> after;
 
   std::vector<Word> given;  // input words, or golden ones
   Word word;
@@ -155,7 +157,7 @@ void read_ports(std::istream& file, Run& run, Vbench& top) {
     std::size_t holds = 0;
     file >> port.words >> seed >> port.checked >> holds;
     port.after.resize(holds);
-    for (std::size_t& other : port.after) file >> other;
+    for (auto& [other, words] : port.after) file >> other >> words;
     port.share = run.shares[port.output];
     port.chance = Uniform(seed, port.output ? 1234 : 4711);
     port.done = port.words < 0;
@@ -269,8 +271,8 @@ void simulate(Run& run, Vbench& top) {
       some_moved = some_moved || moved[i];
       if (port.output && moved[i]) port.read(top, port.word);
       may_begin[i] = !reset;
-      for (const std::size_t other : port.after) {
-        may_begin[i] = may_begin[i] && run.ports[other].done;
+      for (const auto& [other, words] : port.after) {
+        may_begin[i] = may_begin[i] && run.ports[other].count >= words;
       }
       if (port.output) complete = complete && port.done;
     }

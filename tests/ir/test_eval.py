@@ -9,8 +9,7 @@ import pytest
 
 from pyahir.ir.builder import GraphBuilder
 from pyahir.ir.eval import EvaluationError, Evaluator
-from pyahir.ir.eval import core as eval_core
-from pyahir.ir.eval.core import carrier, evaluates, publish
+from pyahir.ir.eval.core import carrier, evaluates, publish, wide_form
 from pyahir.ir.graph import Graph, Loc, Stage
 from pyahir.ir.ops import Conv2d, Flatten, Linear, MaxPool2d, Relu, Requantize, SumPool2d
 from pyahir.ir.types import Array, Int, TensorType
@@ -28,7 +27,8 @@ def test_an_op_is_its_definition(case: Case) -> None:
         expected = RULES[type(case.op)](case.op, kinds, values, case.constants, case.result)
     else:
         expected = RULES[type(case.op)](case.op, case.x, batch, case.constants, case.result)
-    actual = Evaluator(case.graph()).run(batch)["y"]
+    graph = case.graph()
+    actual = Evaluator(graph, wide_form(graph)).run(batch)["y"]
     assert actual.shape == (3, *case.result.shape[1:])
     if case.quantized:
         np.testing.assert_array_equal(expected, actual)
@@ -160,7 +160,7 @@ def test_a_batch_of_the_wrong_shape_is_refused() -> None:
 
 def test_one_rule_for_each_op() -> None:
     with pytest.raises(ValueError, match=r"^Relu has an evaluation rule already$"):
-        evaluates(Relu)(eval_core.Evaluator)  # type: ignore[arg-type]  # never called
+        evaluates(Relu)(Evaluator)  # type: ignore[arg-type]  # never called
 
 
 def test_carriers_are_exact_or_refused() -> None:

@@ -172,6 +172,7 @@ def layer(name: str, cycles: int, multipliers: int, macs: int) -> LayerRow:
         utilization=None,
         busy=cycles / 1000,
         interval=1,
+        streamed=False,
         **zeros,
     )
 
@@ -181,6 +182,7 @@ def report(*layers: LayerRow, pipes: tuple[PipeRow, ...] = ()) -> Report:
         "cycles_per_frame": max(row.cycles for row in layers),
         "macs": sum(row.macs for row in layers),
         "multipliers": sum(row.multipliers for row in layers),
+        "weight_items_per_frame": 0,
     }
     return Report(
         name="net",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyahir.backends.aa.checked import checked_program
+from pyahir.backends.aa.feed import feed
 from pyahir.backends.aa.files import DesignFiles, read_design
 from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
@@ -65,8 +66,9 @@ class AaEngine:
         inputs: dict[str, Any] = {
             source["pipe"]: pack_frames(codes, source["lanes"], _element(source))
         }
-        if not self.loaded and len(self.files.words):
-            inputs["weights_in"] = self.files.items
+        items = feed(self.files.manifest, self.files.words, len(codes), load=not self.loaded)
+        if len(items):
+            inputs["weights_in"] = items.tolist()
         self.loaded = True
         result = self.simulator.run(
             inputs, {output["pipe"]: words[output["pipe"]]}, taps=taps, order_seed=order_seed

@@ -26,12 +26,12 @@ Items = npt.NDArray[np.uint64]
 
 
 def pack_memories(plan: Plan, memories: Sequence[Memory]) -> Items:
-    """Give the items of all memories in loading order, little-endian 64 bits each."""
+    """Give the items of memories, or streams of weights, in order, little-endian 64 bits each."""
     layers = {layer.name: layer for layer in plan.layers}
     parts: list[Items] = []
     for memory in memories:
         planned = layers[memory.layer]
-        if memory.name == f"w_{planned.name}":
+        if memory.name != f"q_{planned.name}":
             parts.append(_weights(planned, memory))
         else:
             parts.append(_parameters(planned, memory))
@@ -57,7 +57,7 @@ def _weights(planned: PlannedLayer, memory: Memory) -> Items:
     ordered = np.pad(ordered, ((0, 0), (0, filling)), constant_values=disagree)
     grid = ordered.reshape(planned.output_folds, pe, planned.input_folds, simd)
     order = (2, 0, 1, 3) if planned.input_major else (0, 2, 1, 3)
-    words = grid.transpose(order).reshape(memory.words, pe * simd)
+    words = grid.transpose(order).reshape(memory.words, -1)  # of streamed weights: lines
     packed = pack_bits(words, planned.layer.weight_element.width)
     padded = np.zeros((memory.words, memory.items * ITEM_BITS // 8), np.uint8)
     padded[:, : packed.shape[1]] = packed

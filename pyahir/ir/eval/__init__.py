@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pyahir.ir.eval import conv, elementwise, linear, pool, posit, quant, shape, threshold
 from pyahir.ir.eval.boundary import dequantize, from_nchw, quantize, to_nchw
-from pyahir.ir.eval.core import EvaluationError, Evaluator, Listener, registered
+from pyahir.ir.eval.core import EvaluationError, registered
+from pyahir.ir.eval.evaluator import Evaluator, Listener
 from pyahir.ir.eval.processes import evaluate_batch
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The golden model: evaluates a graph on a batch, node by node, in integers (or float32 for FLOAT).
+"""The wide form of the golden model, which every graph has: integers in float32, images innermost.
 
 How values are carried between kernels (nothing of it is seen outside this package):
 
@@ -16,9 +16,9 @@ How values are carried between kernels (nothing of it is seen outside this packa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,15 +42,17 @@ __all__ = [
     "Buffers",
     "Context",
     "EvaluationError",
-    "Evaluator",
+    "Form",
     "Join",
     "Kernel",
-    "Listener",
     "Plane",
+    "Step",
     "carrier",
     "evaluates",
     "integer_dtype",
+    "last_uses",
     "registered",
+    "wide_form",
 ]
 
 Plane = npt.NDArray[Any]
@@ -64,16 +66,6 @@ WORKING_SET = (
 
 class EvaluationError(Exception):
     """A value left the range of its type: a fault of pyahir, with the node's name."""
-
-
-class Listener(Protocol):
-    """Sees values as they are computed: calibration, comparison, statistics."""
-
-    def wants(self, name: str) -> bool: ...
-
-    def observe(self, name: str, kind: TensorType, values: Array) -> None:
-        """Take a chunk of values of ``name``: (n, ...) in the type's layout and element type."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,108 +134,62 @@ class Buffers:
         return array
 
 
-class Evaluator:
-    """Evaluates one graph. Weights are prepared once; ``run`` may be called any number of times.
+Step = tuple[Node, Callable[..., Plane], tuple[str, ...]]  # the names: of what it is called with
 
-    Not for several threads at once: kernels own scratch memory.
-    """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self._types = graph.types()
-        constants = graph.constant_map()
-        self._steps: list[tuple[Node, Callable[..., Plane], tuple[str, ...]]] = []
-        for node in graph.nodes:
-            context = Context(
-                node=node,
-                operands=tuple(self._types[name] for name in node.inputs),
-                constants=tuple(
-                    constants[name].array if name in constants else None for name in node.inputs
-                ),
-            )
-            data = tuple(name for name in node.inputs if name not in constants)
-            self._steps.append((node, _makers[type(node.op)](node.op, context), data))
-        self._quires = {
-            name for node in graph.nodes if isinstance(node.op, Encode) for name in node.inputs
-        }
-        self._last_use = self._lifetimes()
-        self._chunk = self._chunk_size()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """A graph made ready: its kernels, and how values come into the carried form and out of it."""
 
-    def _lifetimes(self) -> dict[str, int]:
-        last: dict[str, int] = {}
-        for index, (_, _, data) in enumerate(self._steps):
-            last |= dict.fromkeys(data, index)
-        return last
+    steps: list[Step]
+    admit: Callable[[str, Array], Plane]
+    publish: Callable[[str, Plane], Array]
+    chunk: int  # images that are best taken at a time
 
-    def _chunk_size(self) -> int:
-        largest = max((self._working_bytes(node) for node in self.graph.nodes), default=1)
-        return int(min(LARGEST_CHUNK, max(1, WORKING_SET // largest)))
 
-    def _working_bytes(self, node: Node) -> int:
-        taps = 1
-        weights = [self._types[name] for name in node.inputs[1:2]]
-        if weights and weights[0].layout is Layout.PLAIN and len(shape := weights[0].shape) == 4:
-            taps = shape[1] * shape[2] * shape[3] // node.type.channels + 1
-        return 4 * node.type.size * taps
+def wide_form(graph: Graph) -> Form:
+    """Prepare the kernels of the form that this module describes, which every op has."""
+    types = graph.types()
+    constants = graph.constant_map()
+    steps: list[Step] = []
+    for node in graph.nodes:
+        context = Context(
+            node=node,
+            operands=tuple(types[name] for name in node.inputs),
+            constants=tuple(
+                constants[name].array if name in constants else None for name in node.inputs
+            ),
+        )
+        data = tuple(name for name in node.inputs if name not in constants)
+        steps.append((node, _makers[type(node.op)](node.op, context), data))
+    quires = {name for node in graph.nodes if isinstance(node.op, Encode) for name in node.inputs}
+    return Form(
+        steps=steps,
+        admit=lambda name, array: _admit(array, types[name], quire=name in quires),
+        publish=lambda name, plane: publish(name, plane, types[name]),
+        chunk=_chunk_size(graph, types),
+    )
 
-    def run(
-        self,
-        batch: Mapping[str, Array] | Array,
-        *,
-        keep: Collection[str] | None = None,
-        listeners: Collection[Listener] = (),
-    ) -> dict[str, Array]:
-        """Evaluate a batch; give the values named in ``keep`` (default: the graph's outputs).
 
-        ``batch`` maps each input to an array (N, ...) in its type's layout: codes for integers,
-        float32 otherwise; a single array stands for the only input. Results are (N, ...) in each
-        type's layout, with an integer NumPy type for integers.
-        """
-        if not isinstance(batch, Mapping):
-            batch = {self.graph.inputs[0].name: batch}
-        keep = self.graph.outputs if keep is None else keep
-        count = len(next(iter(batch.values())))
-        results: dict[str, Array] = {}
-        for start in range(0, count, self._chunk):
-            part = {name: array[start : start + self._chunk] for name, array in batch.items()}
-            for name, plane in self._run_chunk(part):
-                self._report(name, plane, start, count, keep, listeners, results)
-        return results
+def last_uses(graph: Graph) -> dict[str, int]:
+    """Give for every value that is read the index of the node that reads it last."""
+    last: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        last |= dict.fromkeys(node.inputs, index)
+    return last
 
-    def _run_chunk(self, part: Mapping[str, Array]) -> Iterator[tuple[str, Plane]]:
-        live: dict[str, Plane] = {}
-        for item in self.graph.inputs:
-            quire = item.name in self._quires
-            live[item.name] = _admit(part[item.name], item.type, quire=quire)
-            yield item.name, live[item.name]
-        for index, (node, kernel, data) in enumerate(self._steps):
-            live[node.name] = kernel(*(live[name] for name in data))
-            yield node.name, live[node.name]
-            for name in data:
-                if self._last_use[name] == index:
-                    live.pop(name, None)
 
-    def _report(
-        self,
-        name: str,
-        plane: Plane,
-        start: int,
-        count: int,
-        keep: Collection[str],
-        listeners: Collection[Listener],
-        results: dict[str, Array],
-    ) -> None:
-        interested = [listener for listener in listeners if listener.wants(name)]
-        if name not in keep and not interested:
-            return
-        kind = self._types[name]
-        values = publish(name, plane, kind)
-        for listener in interested:
-            listener.observe(name, kind, values)
-        if name in keep:
-            if name not in results:
-                results[name] = np.empty((count, *kind.shape[1:]), values.dtype)
-            results[name][start : start + len(values)] = values
+def _chunk_size(graph: Graph, types: Mapping[str, TensorType]) -> int:
+    largest = max((_working_bytes(node, types) for node in graph.nodes), default=1)
+    return int(min(LARGEST_CHUNK, max(1, WORKING_SET // largest)))
+
+
+def _working_bytes(node: Node, types: Mapping[str, TensorType]) -> int:
+    taps = 1
+    weights = [types[name] for name in node.inputs[1:2]]
+    if weights and weights[0].layout is Layout.PLAIN and len(shape := weights[0].shape) == 4:
+        taps = shape[1] * shape[2] * shape[3] // node.type.channels + 1
+    return 4 * node.type.size * taps
 
 
 def _admit(array: Array, kind: TensorType, *, quire: bool) -> Plane:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from pyahir.errors import PyahirError
-from pyahir.ir.eval.core import Evaluator
+from pyahir.ir.eval.evaluator import Evaluator
 from pyahir.ir.graph import Graph
 from pyahir.ir.types import Array
 

@@ -14,7 +14,14 @@ from pyahir.ir.eval.core import Buffers, Context, Join, Kernel, Plane, evaluates
 from pyahir.ir.ops import QuantizedAdd, Requantize
 from pyahir.ir.types import Array, Int
 
-__all__ = ["ExactRequantize", "pair_codes", "quantized_add", "requantize"]
+__all__ = [
+    "CODES",
+    "ExactRequantize",
+    "exception_reach",
+    "pair_codes",
+    "quantized_add",
+    "requantize",
+]
 
 CODES = 256
 
@@ -94,7 +101,7 @@ class _FloatForm:
         epsilon = float(np.finfo(dtype).eps)
         largest = np.abs(factor) * bound + np.abs(term) + 2.0
         error = 4.0 * epsilon * float(largest.max())
-        self.margin = 2.0 * error + _reach(exact, exceptions)
+        self.margin = 2.0 * error + exception_reach(exact, exceptions)
         self.factor = factor.astype(dtype)[:, None]
         self.term = (term + self.margin).astype(dtype)[:, None]
         self.low = dtype(op.quant_min - op.zero_point + 0.5)
@@ -120,7 +127,7 @@ class _FloatForm:
         return code.astype(np.float32, copy=False).reshape(acc.shape)
 
 
-def _reach(exact: ExactRequantize, exceptions: Array) -> float:
+def exception_reach(exact: ExactRequantize, exceptions: Array) -> float:
     """Give the distance of the farthest exception from the step that it moves; 1 is too far.
 
     That is so where the clamp of the kernel would hide the step: half a code beyond the limits.

@@ -2,6 +2,10 @@
 
 A word of W bits arrives as ceil(W / 64) items, lowest bits first. After the memories of a layer
 its ``go`` token is sent. The items come in the order in which the memories are listed.
+
+Behind them come, for ever, the packets of the layers whose weights are streamed
+(``plan.streaming``): a header with the layer's number (bits 15:0), the items of a word (31:16) and
+the last place of an item in this packet (47:32), then items, words lowest bits first.
 """
 
 from __future__ import annotations
@@ -12,13 +16,25 @@ from dataclasses import dataclass
 from pyahir.backends.aa import ast
 from pyahir.backends.aa.ast import BinaryOp, Expr
 from pyahir.backends.aa.balance import Environment, balance
-from pyahir.backends.aa.build import Loop, bits_for, daemon, equal, name, op, pipe, slice_
+from pyahir.backends.aa.build import (
+    Loop,
+    bits_for,
+    constant,
+    daemon,
+    equal,
+    name,
+    op,
+    pipe,
+    slice_,
+)
 from pyahir.backends.aa.lower.process import Emitter
+from pyahir.backends.aa.types import UInt
+from pyahir.plan.streaming import ITEM_BITS, items_of
 
-__all__ = ["ITEM_BITS", "WEIGHTS_PIPE", "Memory", "loader"]
+__all__ = ["ITEM_BITS", "WEIGHTS_PIPE", "Memory", "WeightStream", "loader"]
 
-ITEM_BITS = 64
 WEIGHTS_PIPE = "weights_in"
+FIELD = 16  # bits of a field of a packet's header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +49,25 @@ class Memory:
     @property
     def items(self) -> int:
         """Items of 64 bits a word."""
-        return -(-self.width // ITEM_BITS)
+        return items_of(self.width)
 
 
-def loader(emitter: Emitter, memories: Sequence[Memory]) -> None:
-    """Add the loader module and its pipe; nothing when there are no memories."""
-    if not memories:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightStream(Memory):
+    """Words that a layer takes from its pipe ``name`` in every frame; ``late``: frames behind."""
+
+    packet_words: int
+    late: int
+
+
+def loader(
+    emitter: Emitter,
+    memories: Sequence[Memory],
+    streams: Sequence[WeightStream] = (),
+    packet_items: int = 0,
+) -> None:
+    """Add the loader module and its pipe; nothing when nothing is to be loaded or streamed."""
+    if not memories and not streams:
         return
     emitter.items.append(pipe(emitter.claim(WEIGHTS_PIPE), ITEM_BITS, 2))
     body: list[ast.Statement] = []
@@ -48,9 +77,11 @@ def loader(emitter: Emitter, memories: Sequence[Memory]) -> None:
         if following != memory.layer:
             body += [ast.Barrier(), ast.Assign(name(f"go_{memory.layer}"), ast.One(1))]
             body.append(ast.Barrier())
-    emitter.items.append(
-        daemon(emitter.claim("load_weights"), body, comment="weights and parameters, once")
-    )
+    comment = "weights and parameters, once"
+    if streams:
+        body.append(_hand_out(streams, packet_items))
+        comment += "; then those of streamed layers, for ever"
+    emitter.items.append(daemon(emitter.claim("load_weights"), body, comment=comment))
 
 
 def _fill(memory: Memory) -> ast.DoPipeline:
@@ -80,4 +111,36 @@ def _fill(memory: Memory) -> ast.DoPipeline:
         loop.set(f"s_{tag}", op(BinaryOp.CONCAT, name(word), kept))
         loop.let(f"o_{tag}", slice_(f"s_{tag}", memory.width - 1, 0))
         loop.when(f"k_{tag}_last", place, name(f"o_{tag}"))
+    return balance(loop, Environment())
+
+
+def _hand_out(streams: Sequence[WeightStream], size: int) -> ast.DoPipeline:
+    """Put the items of packets together to words, each for the layer that the header names."""
+    loop = Loop()
+    loop.counter("place", size)
+    loop.let("header", equal("place", 0))
+    loop.set("item", name(WEIGHTS_PIPE))
+    for field, target in enumerate(("number", "per_word", "last_place")):
+        loop.let(f"new_{target}", slice_("item", (field + 1) * FIELD - 1, field * FIELD))
+        loop.set(target, ast.Mux(name("header"), name(f"new_{target}"), name(target)))
+    up: Expr = op(BinaryOp.ADD, name("part"), ast.Literal(1))
+    complete = op(BinaryOp.EQUAL, name("part"), name("per_word"))  # the word before
+    up = ast.Mux(complete, constant(1, UInt(FIELD)), up)
+    loop.set("part", ast.Mux(name("header"), ast.Zero(FIELD), up))
+    total = max(stream.items for stream in streams) * ITEM_BITS
+    newest: Expr = name("item")
+    if total > ITEM_BITS:
+        newest = op(BinaryOp.CONCAT, newest, slice_("s", total - 1, ITEM_BITS))
+    loop.set("s", newest)
+    loop.let("ends", op(BinaryOp.EQUAL, name("part"), name("per_word")))
+    place = ast.BitCast(UInt(FIELD), name("place"))
+    loop.let("within", op(BinaryOp.LESS_EQUAL, place, name("last_place")))
+    loop.let("full", op(BinaryOp.AND, name("ends"), name("within")))
+    for number, stream in enumerate(streams):
+        tag = stream.layer
+        loop.let(f"is_{tag}", equal("number", number))
+        loop.let(f"full_{tag}", op(BinaryOp.AND, name("full"), name(f"is_{tag}")))
+        low = total - stream.items * ITEM_BITS
+        loop.let(f"o_{tag}", slice_("s", low + stream.width - 1, low))
+        loop.when(f"full_{tag}", stream.name, name(f"o_{tag}"))
     return balance(loop, Environment())

@@ -15,12 +15,13 @@ from pyahir.backends.aa.build import Loop, name
 from pyahir.backends.aa.lower.convert import converted
 from pyahir.backends.aa.lower.floats import float_matvec
 from pyahir.backends.aa.lower.join import join
-from pyahir.backends.aa.lower.loader import Memory, loader
+from pyahir.backends.aa.lower.loader import Memory, WeightStream, loader
 from pyahir.backends.aa.lower.matvec import matvec
 from pyahir.backends.aa.lower.mean import mean
 from pyahir.backends.aa.lower.order import least
 from pyahir.backends.aa.lower.pool import elementwise, pool
 from pyahir.backends.aa.lower.process import Emitter, Stream
+from pyahir.backends.aa.lower.tiles import reordered, replayed, weight_room
 from pyahir.backends.aa.lower.window import Border, windows
 from pyahir.backends.aa.natural_types import scalar_width
 from pyahir.backends.aa.types import UInt
@@ -29,6 +30,7 @@ from pyahir.plan.finish import finish
 from pyahir.plan.layers import LayerKind
 from pyahir.plan.plan import Plan, PlannedLayer
 from pyahir.plan.rooms import line_buffer_rooms
+from pyahir.plan.streaming import LATE
 
 __all__ = ["Design", "Tap", "lower"]
 
@@ -54,6 +56,7 @@ class Design:
     input: Tap
     taps: tuple[Tap, ...]
     memories: tuple[Memory, ...]
+    streams: tuple[WeightStream, ...]
     owners: Mapping[str, str]  # of the pipes that carry data: the layer that each belongs to
 
     @property
@@ -87,6 +90,7 @@ def lower(plan: Plan, *, native: bool = False) -> Design:
     first = Tap(layer=source.name, value=source.name, pipe=stream.pipe, lanes=stream.lanes)
     taps: list[Tap] = []
     memories: list[Memory] = []
+    streams = _weight_streams(emitter, plan)
     last, cycles = plan.layers[-1].name, plan.cycles_per_frame
     held = join_rooms(plan)
     readers = _readers(plan)
@@ -99,6 +103,7 @@ def lower(plan: Plan, *, native: bool = False) -> Design:
         front = LEAST
         if len(following) == 1:
             front = _front(following[0], cycles, held)
+        front += _finished(planned)
         emitter.layer = planned.name
         given = [branches[value, layer.value, place] for place, value in enumerate(layer.sources)]
         stream = _layer(emitter, planned, given, out, (_behind(planned, cycles), front))
@@ -107,15 +112,40 @@ def lower(plan: Plan, *, native: bool = False) -> Design:
         )
         _fork(emitter, plan, layer.value, stream, readers, held, branches)
         memories += _memories(planned)
-    loader(emitter, memories)
+    loader(emitter, memories, streams, plan.packets.size)
     program = ast.Program(items=tuple(_pipes_first(emitter.items)))
     return Design(
         program=program,
         input=first,
         taps=tuple(taps),
         memories=tuple(memories),
+        streams=tuple(streams),
         owners=emitter.owners,
     )
+
+
+def _weight_streams(emitter: Emitter, plan: Plan) -> list[WeightStream]:
+    """Declare the pipes of streamed weights."""
+    late, found = plan.late(), list[WeightStream]()
+    for planned, held in zip(plan.streamed, plan.packets.lines, strict=True):
+        emitter.layer = planned.name
+        lines, width = planned.lines
+        room = weight_room(planned, held)
+        note = f"weights of {planned.name}"
+        lanes = planned.multipliers * planned.line_words
+        bits = planned.layer.weight_element.width
+        pipe = emitter.stream(f"ws_{planned.name}", lanes, room, bits, comment=note)
+        found.append(
+            WeightStream(
+                name=pipe.pipe,
+                layer=planned.name,
+                words=lines,
+                width=width,
+                packet_words=held,
+                late=late[planned.name],
+            )
+        )
+    return found
 
 
 def _pipes_first(items: list[ast.Item]) -> list[ast.Item]:
@@ -173,14 +203,27 @@ def _fork(
     emitter.process(f"fork_{value}", loop, comment=f"{value} for {len(following)} readers")
 
 
+def _finished(planned: PlannedLayer) -> int:
+    """Give the words of frames that a layer finishes before the next streamed layer takes any.
+
+    That one is ``LATE`` turns behind, and has room for one of the frames. Where there are tiles the
+    two memories that reorder results hold the others.
+    """
+    waits = planned.streamed and not planned.tiled
+    return LATE * planned.layer.y.size // planned.lanes_out if waits else 0
+
+
 def _before(planned: PlannedLayer, cycles: int) -> int:
     """Give the depth of the pipe in front of a layer.
 
     A layer that goes through its inputs once for every output fold takes new ones in the first
     fold only: the pipe holds those of the next pixel or frame. A window layer cannot start a frame
     before all rows of its first windows but one have arrived. So that it need not wait for them,
-    the layer before works on the next frame meanwhile, and the pipe holds what it makes.
+    the layer before works on the next frame meanwhile, and the pipe holds what it makes. In front
+    of a layer that waits for weights there is room for a frame.
     """
+    if planned.streamed:
+        return LEAST + planned.layer.x.size // planned.lanes_in
     if planned.sweep is None:
         return _next_inputs(planned)
     return LEAST + line_buffer_rooms(planned.sweep, cycles).before
@@ -190,13 +233,13 @@ def _behind(planned: PlannedLayer, cycles: int) -> int:
     """Give the depth of the pipe behind a layer's line buffer."""
     if planned.sweep is None:
         return 0
-    return LEAST + line_buffer_rooms(planned.sweep, cycles).behind
+    return LEAST + line_buffer_rooms(planned.sweep, cycles // planned.passes).behind
 
 
 def _next_inputs(planned: PlannedLayer) -> int:
     """Give the depth of the pipe from which a matvec reads, where nothing converts its words."""
     repeats = planned.layer.kind == LayerKind.MATVEC and planned.output_folds > 1
-    repeats &= not planned.input_major
+    repeats &= not planned.input_major and not planned.tiled
     converted_before = planned.arriving_lanes != planned.folding.simd
     return LEAST if converted_before or not repeats else LEAST + planned.input_folds
 
@@ -213,6 +256,7 @@ def _layer(
     layer, (columns, room) = planned.layer, rooms
     note = f"{planned.name} {layer.loc}".strip()
     width = layer.y.element.width
+    x = replayed(emitter, planned, x, note)
     if planned.sweep is not None and x.lanes != planned.lanes_in:
         x = converted(emitter, f"{planned.name}_in", x, planned.lanes_in, x.lanes, LEAST, note)
     if planned.sweep is not None:
@@ -225,7 +269,12 @@ def _layer(
             elements = layer.inputs * (layer.pixels if planned.packed else 1)
             x = converted(emitter, planned.name, x, planned.folding.simd, elements, depth, note)
             out = emitter.stream(target, planned.lanes_out, room, width, comment=note)
-            (float_matvec if layer.floats else matvec)(emitter, planned, x, out, note)
+            if planned.passes > 1:
+                tiles = emitter.stream(f"tl_{planned.name}", planned.lanes_out, LEAST, width)
+                matvec(emitter, planned, x, tiles, note)
+                reordered(emitter, planned, tiles, out, note)
+            else:
+                (float_matvec if layer.floats else matvec)(emitter, planned, x, out, note)
         case LayerKind.JOIN:
             both: list[Stream] = []
             for side, part in zip("ab", given, strict=True):
@@ -253,10 +302,9 @@ def _memories(planned: PlannedLayer) -> list[Memory]:
     """List the weights of a layer, and the parameters of its channels, where it has them."""
     layer, tag = planned.layer, planned.name
     found: list[Memory] = []
-    if layer.weight is not None:
-        folds = planned.input_folds * planned.output_folds
-        width = planned.multipliers * layer.weight_element.width
-        found.append(Memory(name=f"w_{tag}", layer=tag, words=folds, width=width))
+    if layer.weight is not None and not planned.streamed:
+        words, width = planned.weight_words, planned.weight_width
+        found.append(Memory(name=f"w_{tag}", layer=tag, words=words, width=width))
     bits = finish(layer).bits if layer.has_sums else 0
     if bits:
         words = layer.outputs // planned.lanes_out

@@ -32,6 +32,7 @@ from pyahir.backends.aa.lower.dot import Operands, dot
 from pyahir.backends.aa.lower.finish import finish_operator
 from pyahir.backends.aa.lower.process import Emitter, Stream
 from pyahir.backends.aa.lower.ring import SHORT, Ring, repeated
+from pyahir.backends.aa.lower.tiles import arriving_weights
 from pyahir.backends.aa.types import Int, UInt
 from pyahir.ir.types import Posit
 from pyahir.plan.finish import Finish, finish
@@ -65,21 +66,25 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
         sf = loop.counter("sf", folds)
     else:
         sf = _word_counter(loop, planned)
+        if planned.tiled:
+            loop.counter("px", layer.pixels)
         nf = loop.counter("nf", outer)
     ends = _packed_ends(loop, planned) if planned.packed else _ends(loop, sf)
     prefixes = tuple(split for _, split in ends.splits)
     operands = _operands(planned, form)
     emitter.operator(dot(f"dot_{tag}", folding.simd, prefixes, operands, note))
     emitter.operator(finish_operator(f"rq_{tag}", layer, note))
-    width = folding.multipliers * layer.weight_element.width
-    weights = emitter.storage(f"w_{tag}", folds * outer, width)
     if form.bits:
         words = layer.outputs // planned.requantizers
         emitter.storage(f"q_{tag}", words, planned.requantizers * form.bits)
-    go = emitter.token(f"go_{tag}")
-    address = _address(loop, folds * outer, sf, nf)
-    word = _input(emitter, loop, planned, x, sf, nf)
-    loop.set("w", ast.Index(name(weights), (address,)))
+    if planned.streamed:
+        word = _input(emitter, loop, planned, x, sf, nf)
+        arriving_weights(emitter, loop, planned, note)
+    else:
+        weights = emitter.storage(f"w_{tag}", planned.weight_words, planned.weight_width)
+        address = _address(loop, folds * outer, sf, nf)
+        word = _input(emitter, loop, planned, x, sf, nf)
+        loop.set("w", ast.Index(name(weights), (address,)))
     bad: str | None = None
     if layer.rounding is not None:
         word, bad = _decoded(emitter, loop, planned, word, ends)
@@ -102,9 +107,11 @@ def matvec(emitter: Emitter, planned: PlannedLayer, x: Stream, out: Stream, note
         codes = [_code(loop, tag, p, total, form) for p, total in enumerate(sums)]
         loop.let("yw", concat(codes))
         loop.when(ends.end, out.pipe, name("yw"))
-    first: list[ast.Statement] = [assign("go", name(go))]
-    if serial:
-        first.append(assign(f"gq_{tag}", name("go")))
+    first: list[ast.Statement] = []
+    if form.bits or not planned.streamed:  # else no memory is waited for
+        first.append(assign("go", name(emitter.token(f"go_{tag}"))))
+        if serial:
+            first.append(assign(f"gq_{tag}", name("go")))
     emitter.process(f"mv_{tag}", loop, comment=note, first=first)
 
 
@@ -205,8 +212,11 @@ def _address(loop: Loop, words: int, sf: str | None, nf: str | None) -> Expr:
 def _input(
     emitter: Emitter, loop: Loop, planned: PlannedLayer, x: Stream, sf: str | None, nf: str | None
 ) -> str:
-    """Read a word in the first output fold; have it again in the others."""
-    if nf is None:
+    """Read a word in the first output fold; have it again in the others.
+
+    Where the weights of one fold serve all pixels, the words come again from the feature map.
+    """
+    if nf is None or planned.tiled:
         return loop.set("x", name(x.pipe))
     loop.let("first_fold", equal("nf", 0))
     if sf is None or planned.input_major:
@@ -314,11 +324,13 @@ def _requantize(
 ) -> None:
     """Take the sums of a word from the lowest on, as many at a time as there are requantizers."""
     tag, count, pe = planned.name, planned.requantizers, planned.folding.pe
-    go = emitter.token(f"gq_{tag}")  # a loop may load parameters before it has sums to requantize
+    first: list[ast.Statement] = []
+    if form.bits or not planned.streamed:
+        # a loop may load parameters before it has sums to requantize
+        first.append(assign("go", name(emitter.token(f"gq_{tag}"))))
     loop = Loop()
     k = loop.counter("k", pe // count)
-    nf = loop.counter("nf", planned.output_folds)
-    address = _address(loop, planned.layer.outputs // count, k, nf)
+    address = _parameter_address(loop, planned, k)
     loop.let("first", equal("k", 0))
     loop.when("first", "w", name(x.pipe))
     rest = concat([lanes("s", count, pe - count, x.width), ast.Zero(count * x.width)])
@@ -335,5 +347,23 @@ def _requantize(
         f"rs_{tag}",
         loop,
         comment=f"requantize one after the other, {note}",
-        first=[assign("go", name(go))],
+        first=first,
     )
+
+
+def _parameter_address(loop: Loop, planned: PlannedLayer, k: str | None) -> Expr:
+    """Count through the parameters of a pixel; or all pixels long through those of a fold."""
+    words = planned.layer.outputs // planned.requantizers
+    if not planned.tiled:
+        return _address(loop, words, k, loop.counter("nf", planned.output_folds))
+    assert k is not None
+    loop.counter("px", planned.layer.pixels)
+    loop.let("fold_ends", op(BinaryOp.AND, name("k_last"), name("px_last")))
+    loop.let("frame_ends", equal("qa", words - 1))
+    up: Expr = op(BinaryOp.ADD, name("qa"), ast.Literal(1))
+    width, steps = bits_for(words), planned.folding.pe // planned.requantizers
+    back: Expr = op(BinaryOp.SUB, name("qa"), ast.Literal(steps - 1))
+    restart = ast.Mux(name("frame_ends"), ast.Zero(width), up)
+    again = ast.Mux(name("k_last"), back, up)
+    loop.state("qa", width, ast.Mux(name("fold_ends"), restart, again))
+    return name("qa")
