@@ -179,17 +179,17 @@ def run_aa(
 ) -> Values:
     """Run the written design in the Aa interpreter, frame after frame, weights loaded once."""
     engine = AaEngine.open(path)
-    layers = {item["value"]: item for item in engine.layers}
+    rows = engine.values
     given = {str(row["value"]): part for row, part in engine.files.frames(codes)}
     count = len(next(iter(given.values())))
     parts: list[Values] = []
     for frame in range(count):
         one = {name: part[frame : frame + 1] for name, part in given.items()}
-        parts.append(engine.run(one, keep=layers.keys()))
+        parts.append(engine.run(one, keep=rows.keys()))
         if progress is not None:
             progress(frame + 1, count)
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {name: to_nchw(values, stream_type(layers[name])) for name, values in found.items()}
+    return {name: to_nchw(values, stream_type(rows[name])) for name, values in found.items()}
 
 
 def run_simulator(
@@ -202,7 +202,7 @@ def run_simulator(
     latency of a frame alone.
     """
     engine = SIMULATORS[simulator].open(path)
-    output = engine.layers[-1]
+    output = engine.output
     (values,) = engine.run(codes, stalls=engine.after_weights(stalls)).values()
     predicted = int(engine.files.manifest["totals"]["cycles_per_frame"])
     timing = Timing(engine=simulator, frames=engine.cycles, predicted=predicted)

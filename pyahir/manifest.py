@@ -20,7 +20,6 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Collect ports, packing, scales, hashes and versions, in JSON types only."""
     types = plan.graph.types()
-    output = design.output
     inputs = [_stream(tap, types[tap.value]) for tap in design.inputs]
     return {
         "format": 1,
@@ -28,7 +27,7 @@ def build_manifest(
         "input": inputs[0],
         **({"inputs": inputs} if len(inputs) > 1 else {}),
         "output": {
-            **_stream(output, types[output.value]),
+            **_output(plan, design.output),
             "order": "the stream is in NHWC order, the first code lowest in its word",
         },
         "layers": layer_rows(plan, design),
@@ -93,7 +92,19 @@ def _cost_totals(plan: Plan, design: Design) -> dict[str, int]:
     }
 
 
-def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
+def _output(plan: Plan, tap: Tap) -> dict[str, Any]:
+    """Describe the last stream as the network's output: flattened, where that is its last step."""
+    (value,), types = plan.graph.outputs, plan.graph.types()
+    flattened = plan.layers[-1].layer.gives_flattened
+    kind = types[tap.value]
+    if flattened is None and types[value].layout is not kind.layout:
+        flattened = (kind.channels, *kind.spatial)
+    return {**_stream(tap, types[value], flattened), "value": value}
+
+
+def _stream(
+    tap: Tap, kind: TensorType, flattened: tuple[int, int, int] | None = None
+) -> dict[str, Any]:
     scale = kind.quantization
     assert scale is not None or isinstance(kind.element, Bipolar)
     return {
@@ -103,6 +114,7 @@ def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
         "lanes": tap.lanes,
         "shape": list(kind.shape[1:]),
         "layout": kind.layout.value,
+        "flattened": None if flattened is None else list(flattened),
         "element": str(kind.element),
         "scale": scale.scale if scale else None,
         "exponent": scale.exponent if isinstance(scale, PowerOfTwo) else None,
@@ -113,7 +125,10 @@ def _stream(tap: Tap, kind: TensorType) -> dict[str, Any]:
 def layer_rows(plan: Plan, design: Design) -> list[dict[str, Any]]:
     """Describe each layer: its stream, folding, and what the plan predicts."""
     return [
-        {**_stream(tap, planned.layer.y), **_figures(planned, plan.cycles_per_frame)}
+        {
+            **_stream(tap, planned.layer.y, planned.layer.gives_flattened),
+            **_figures(planned, plan.cycles_per_frame),
+        }
         for tap, planned in zip(design.taps, plan.layers, strict=True)
     ]
 

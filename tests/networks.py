@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
@@ -101,6 +103,11 @@ class Chain:
 
 def lenet(seed: int = 0, rule: str = "fbgemm") -> Chain:
     """LeNet-5 with random weights."""
+    return copy.deepcopy(_lenet(seed, rule))
+
+
+@cache
+def _lenet(seed: int, rule: str) -> Chain:
     chain = Chain((28, 28, 1), seed=seed, rule=rule)
     pool = MaxPool2d(kernel_size=(2, 2), stride=(2, 2))
     chain.conv(6, Conv2d(kernel_size=(5, 5), padding=(2, 2, 2, 2)))

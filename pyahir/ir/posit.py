@@ -35,6 +35,7 @@ __all__ = [
     "odd_float32",
     "odd_top",
     "pattern_value",
+    "rounding_steps",
     "signed",
     "values",
 ]
@@ -80,7 +81,7 @@ def values(es: int) -> Float64:
 
 
 @cache
-def _steps(es: int) -> Float64:
+def rounding_steps(es: int) -> Float64:
     """Give the 126 numbers at which the rounding of a positive number changes its code.
 
     Between the codes c and c + 1 that is the posit of one more bit: pattern ``2c + 1``.
@@ -126,7 +127,7 @@ def encode(numbers: Float, es: int, shift: int = 0) -> Codes:
     with np.errstate(all="ignore"):  # any NaN is welcome; far beyond either end is the end
         real = np.asarray(numbers, np.float64)
         scaled = np.ldexp(np.abs(real), shift)
-    steps = _steps(es)
+    steps = rounding_steps(es)
     place = np.searchsorted(steps, scaled, side="left")
     on_step = steps[np.minimum(place, len(steps) - 1)] == scaled
     code: Int64 = place + (on_step & (place % 2 == 0)) + 1  # place 0 lies between codes 1 and 2

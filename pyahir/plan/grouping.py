@@ -8,7 +8,6 @@ read by several layers (a fork), and a layer may read two (a join).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -45,6 +44,7 @@ from pyahir.plan.rounding import RealSum, fixed_width, rounding_of
 __all__ = ["layers_of"]
 
 Int64 = npt.NDArray[np.int64]
+Map = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(slots=True)
@@ -84,19 +84,6 @@ def _check(graph: Graph, inputs: int) -> None:
         )
 
 
-def _check_orders(node: Node, read: list[str], orders: Mapping[str, Int64]) -> None:
-    """Check that the elements of both operands come in the same order."""
-    natural = np.arange(node.type.size)
-    first, second = (orders.get(name, natural) for name in read)
-    if not np.array_equal(first, second):
-        raise PlanError(
-            f"{node.loc} {node.name}: adds {read[0]} and {read[1]}, of which one is a flattened "
-            "feature map, or each is one of another shape: their elements come in different "
-            "orders; accepted: maps of one shape, and vectors that were no maps; "
-            "flatten after the addition"
-        )
-
-
 def layers_of(graph: Graph, *, inputs: int = 1) -> tuple[Layer, ...]:
     """Group the nodes into processes; a network has one input, a join alone may have two."""
     _check(graph, inputs)
@@ -105,7 +92,7 @@ def layers_of(graph: Graph, *, inputs: int = 1) -> tuple[Layer, ...]:
     rest = Followers(graph, graph.users())
     layers: list[Layer] = []
     streams = {item.name: item.name for item in graph.inputs}  # of each value, what carries it
-    orders: dict[str, Int64] = {}  # of flattened streams
+    maps: dict[str, Map] = {}  # of flattened streams
     for node in graph.nodes:
         if node.name in rest.taken:
             continue
@@ -113,7 +100,7 @@ def layers_of(graph: Graph, *, inputs: int = 1) -> tuple[Layer, ...]:
         x = types[read[0]]
         if isinstance(node.op, Flatten):
             streams[node.name] = streams[read[0]]
-            orders[node.name] = orders.get(read[0], _stream_order(x))
+            maps[node.name] = maps.get(read[0], (x.channels, *x.spatial))
             continue
         base = Layer(
             name=node.name,
@@ -124,15 +111,15 @@ def layers_of(graph: Graph, *, inputs: int = 1) -> tuple[Layer, ...]:
             x=x,
             y=node.type,
             sources=tuple(streams[name] for name in read),
-            vector_order=orders.get(read[0]),
+            flattened=maps.get(read[0]),
         )
+        if isinstance(node.op, QuantizedAdd | RealAdd):
+            _check_orders(node, [maps.get(name) for name in read])
         layer = _layer(base, node, rest, constants, types)
-        if layer.kind == LayerKind.JOIN:
-            _check_orders(node, read, orders)
         layers.append(layer)
         streams[layer.value] = layer.value
-        if layer.kind in (LayerKind.ELEMENTWISE, LayerKind.JOIN) and read[0] in orders:
-            orders[layer.value] = orders[read[0]]
+        if layer.gives_flattened is not None:
+            maps[layer.value] = layer.gives_flattened
     if not layers:
         raise PlanError(f"{graph.name}: no layer to build")
     return tuple(layers)
@@ -189,11 +176,23 @@ def _join(
     )
 
 
-def _stream_order(x: TensorType) -> Int64:
-    """Give, for each element of an NHWC stream, its index in the flattened (C, H, W) vector."""
-    height, width = x.spatial
-    index = np.arange(x.size, dtype=np.int64).reshape(x.channels, height, width)
-    return np.moveaxis(index, 0, -1).ravel()
+def _check_orders(node: Node, maps: list[Map | None]) -> None:
+    """Check that two streams, whose elements are added one by one, come in the same order."""
+    first, second = (None if shape is None or _in_order(shape) else shape for shape in maps)
+    if first == second:
+        return
+    left, right = ("a vector" if item is None else f"a map {item}" for item in (first, second))
+    raise PlanError(
+        f"{node.loc} {node.name}: adds {left} and {right}, (channels, height, width), whose "
+        "streams come in different orders; accepted: flattened maps of one shape, or vectors that "
+        "are none"
+    )
+
+
+def _in_order(shape: Map) -> bool:
+    """Tell whether a map's stream is in the order of the flattened vector."""
+    channels, height, width = shape
+    return channels == 1 or height * width == 1
 
 
 def _clamp_range(node: Node) -> tuple[float, float]:

@@ -68,6 +68,9 @@ class LayerKind:
     JOIN = "join"
 
 
+KEEPS_ORDER = (LayerKind.ELEMENTWISE, LayerKind.JOIN)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
     """One process. ``name`` is the layer's own, ``value`` the node whose values its pipe carries.
@@ -76,11 +79,11 @@ class Layer:
     values that it reads, as streams: the first has the type ``x``, a join also reads one of type
     ``other``.
 
-    ``weight`` is (outputs, inputs), columns in OIHW order; ``vector_order[i]`` is the column of the
-    i-th element of a flattened stream; the weights are integers, codes or bit patterns, as
-    ``weight_element`` says. ``clamp`` is the range of an elementwise layer, ``table`` that of one
-    that recodes. What is done with a sum is its ``rescale`` (integers), its ``rounding`` (posits
-    and floats) or its ``levels`` (few bits).
+    ``weight`` is (outputs, inputs), columns in OIHW order; the weights are integers, codes or bit
+    patterns, as ``weight_element`` says. ``flattened`` is (channels, height, width) of the feature
+    map whose stream the layer reads as a vector. ``clamp`` is the range of an elementwise layer,
+    ``table`` that of one that recodes. What is done with a sum is its ``rescale`` (integers), its
+    ``rounding`` (posits and floats) or its ``levels`` (few bits).
     """
 
     name: str
@@ -101,7 +104,7 @@ class Layer:
     other: TensorType | None = None
     addition: Addition | None = None
     clamp: tuple[float, float] | None = None
-    vector_order: Int64 | None = None
+    flattened: tuple[int, int, int] | None = None
 
     @cached_property
     def pixels(self) -> int:
@@ -117,6 +120,19 @@ class Layer:
     @cached_property
     def outputs(self) -> int:
         return self.y.channels
+
+    @cached_property
+    def vector_order(self) -> Int64 | None:
+        """The index in the (channel, row, column) vector of each element of a flattened stream."""
+        if self.flattened is None:
+            return None
+        index = np.arange(math.prod(self.flattened), dtype=np.int64).reshape(self.flattened)
+        return np.moveaxis(index, 0, -1).ravel()
+
+    @property
+    def gives_flattened(self) -> tuple[int, int, int] | None:
+        """The feature map in whose order the layer's own stream, a vector, comes."""
+        return self.flattened if self.kind in KEEPS_ORDER else None
 
     @property
     def has_sums(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyahir.ir.graph import Graph
-from pyahir.ir.posit import encode, values
+from pyahir.ir.posit import MAXPOS, rounding_steps, values
 from pyahir.quant.calibrate import watch
 from pyahir.quant.observers import MinMax
 
@@ -44,24 +44,43 @@ class _Counts(MinMax):
         return middle.astype(np.float64), self.counts[used].astype(np.float64)
 
 
-def best_exponent(numbers: Float64, counts: Float64, es: int) -> int:
+def best_exponent(numbers: Float64, counts: Float64 | None, es: int) -> int:
     """Give the k for which posits in units of ``2**k`` have the least squared error.
 
-    Of equal errors the k nearest to 0 wins; 0 where all numbers are 0.
+    Of equal errors the k nearest to 0 wins; 0 where all numbers are 0. ``counts`` says how often
+    each number is there; None: once. The numbers are sorted once, so that each k needs only the
+    places where the codes change.
     """
-    largest = float(np.abs(numbers).max(initial=0.0))
+    sizes = np.abs(numbers)
+    largest = float(sizes.max(initial=0.0))
     if largest == 0:
         return 0
+    if counts is None:
+        sizes = np.sort(sizes)
+    else:
+        order = np.argsort(sizes, kind="stable")
+        sizes, counts = sizes[order], counts[order]
+    zeros = int(np.searchsorted(sizes, 0.0, side="right"))
+    sizes, weights = sizes[zeros:], None if counts is None else counts[zeros:]
     top = math.frexp(largest)[1]
-    table = values(es)
 
     def error(k: int) -> float:
-        rounded = np.ldexp(table[encode(numbers, es, -k)], k)
-        return float(np.sum(counts * (rounded - numbers) ** 2))
+        squares = (_rounded(sizes, es, k) - sizes) ** 2
+        return float(np.sum(squares if weights is None else weights * squares))
 
     near = range(top - REACH, top + REACH + 1)
     tried = {max(-MOST_EXPONENT, min(MOST_EXPONENT, k)) for k in near}
     return min(tried, key=lambda k: (error(k), abs(k), k))
+
+
+def _rounded(ascending: Float64, es: int, k: int) -> Float64:
+    """Round positive numbers, in ascending order, to posits in units of ``2**k``."""
+    positive, steps = values(es)[1 : MAXPOS + 1], np.ldexp(rounding_steps(es), k)
+    edges = np.empty(len(steps), np.int64)  # on a step the even code, the lower one of odd steps
+    edges[0::2] = np.searchsorted(ascending, steps[0::2], side="left")
+    edges[1::2] = np.searchsorted(ascending, steps[1::2], side="right")
+    lengths = np.diff(edges, prepend=0, append=len(ascending))
+    return np.repeat(np.ldexp(positive, k), lengths)
 
 
 def calibrate_exponents(

@@ -144,6 +144,8 @@ class _Quantizer:
         self.names[node.name] = self.builder.node(name, op, operands, node.loc)
         if scheme.posit:
             self._encode(node, self.names[node.name])
+        if operands[0] in self.maps:  # two flattened maps: hardware adds no others (plan.grouping)
+            self.maps[self.names[node.name]] = self.maps[operands[0]]
 
     def _operands(
         self, node: Node, op: RealSum, x: str, weight: _Weight | None
@@ -218,7 +220,7 @@ def _weight(weight: Float64, scheme: RealScheme) -> _Weight:
     if scheme.posit and scheme.weights == "posit8":
         k = 0
         if scheme.scale == "auto":
-            k = best_exponent(weight.ravel(), np.ones(weight.size), scheme.es)
+            k = best_exponent(weight.ravel(), None, scheme.es)
         codes = encode(weight, scheme.es, -k)
         if scheme.arith == "f16":
             _finite(decode(codes, scheme.es, np.float16), weight, scheme.arith)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
+from pyahir.backends.aa.streams import in_stream_order, in_value_order
 from pyahir.data import check_images
 from pyahir.errors import DataError
 from pyahir.ir.eval import from_nchw, quantize, to_nchw
@@ -33,6 +34,7 @@ __all__ = [
     "frame_words",
     "image_codes",
     "image_shape",
+    "layout_codes",
     "output_codes",
     "stream_type",
     "words_of_codes",
@@ -110,11 +112,17 @@ def output_codes(row: Mapping[str, Any], codes: Array, where: Path) -> Array:
 
 def words_of_codes(row: Mapping[str, Any], codes: Array) -> list[int]:
     """Pack codes in the hardware's layout (N, H, W, C) or (N, I) into words of a stream."""
-    return pack_frames(codes, int(row["lanes"]), stream_type(row).element)
+    ordered = in_stream_order(row, codes)
+    return pack_frames(ordered, int(row["lanes"]), stream_type(row).element)
 
 
 def codes_of_words(row: Mapping[str, Any], words: Sequence[int]) -> Array:
     """Turn words of a stream into codes (N, C, H, W); words of an unfinished frame are left out."""
-    kind = stream_type(row)
-    codes = unpack_frames(words, int(row["lanes"]), row["shape"], kind.element)
-    return np.ascontiguousarray(to_nchw(codes, kind))
+    return np.ascontiguousarray(to_nchw(layout_codes(row, words), stream_type(row)))
+
+
+def layout_codes(row: Mapping[str, Any], words: Sequence[int]) -> Array:
+    """Turn words of a stream into codes in the layout of its value, (N, H, W, C) or (N, I)."""
+    element = stream_type(row).element
+    elements = unpack_frames(words, int(row["lanes"]), row["shape"], element)
+    return in_value_order(row, elements)

@@ -14,13 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pyahir.backends.aa.checked import checked_program
 from pyahir.backends.aa.feed import feed, most_late
 from pyahir.backends.aa.files import Codes, DesignFiles, read_design
-from pyahir.backends.aa.packing import unpack_frames
-from pyahir.backends.aa.parser import parse
-from pyahir.backends.aa.verify import verify
 from pyahir.ir.types import Array
-from pyahir.sim.design import frame_words, stream_type, words_of_codes
+from pyahir.sim.design import frame_words, layout_codes, words_of_codes
 from pyahir.sim.run import SimulationError, SimulationResult, Stalls, simulate
 from pyahir.sim.testbench import UNDEFINED
 
@@ -108,8 +106,7 @@ class DesignEngine:
 
     def __init__(self, files: DesignFiles) -> None:
         self.files = files
-        self.program = parse(files.text, str(files.path))
-        verify(self.program)
+        self.program = checked_program(files.text, str(files.path))
         self.cycles = FrameCycles(())
         self.result: SimulationResult | None = None
 
@@ -117,6 +114,11 @@ class DesignEngine:
     def layers(self) -> list[dict[str, Any]]:
         """The manifest's layers, in stream order."""
         return list(self.files.manifest["layers"])
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """The manifest's row of what the design computes."""
+        return dict(self.files.manifest["output"])
 
     def after_weights(self, stalls: Stalls | None = None) -> Stalls:
         """Hold the frames back until the weights that stay on the chip have been loaded."""
@@ -136,7 +138,7 @@ class DesignEngine:
 
         ``simulate`` takes the words to give, the counts to expect, golden words and the patience.
         """
-        manifest, output = self.files.manifest, self.layers[-1]
+        manifest, output = self.files.manifest, self.output
         for name in keep or ():
             if name != output["value"]:
                 raise SimulationError(
@@ -161,8 +163,7 @@ class DesignEngine:
         stream = self.result.outputs[pipe]
         if UNDEFINED in stream:
             raise SimulationError(f"simulation: {self.result.mismatches[pipe]}")
-        element = stream_type(output).element
-        return {output["value"]: unpack_frames(stream, output["lanes"], output["shape"], element)}
+        return {output["value"]: layout_codes(output, stream)}
 
 
 class GhdlEngine(DesignEngine):

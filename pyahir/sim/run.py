@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyahir.backends.aa import ast as aa
+from pyahir.backends.aa.checked import checked_program
 from pyahir.backends.aa.natural_types import scalar_width
-from pyahir.backends.aa.parser import parse
 from pyahir.backends.aa.scopes import Kind, build_scopes
 from pyahir.backends.aa.traverse import scoped, uses
-from pyahir.backends.aa.verify import verify
 from pyahir.backends.vhdl import to_vhdl
 from pyahir.errors import DataError
 from pyahir.sim import monitor as probes
@@ -76,9 +75,7 @@ def load_program(source: aa.Program | Path) -> aa.Program:
         raise DataError(f"{source}: cannot read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{source}: not text; accepted: an Aa program in UTF-8") from None
-    program = parse(text, str(source))
-    verify(program)
-    return program
+    return checked_program(text, str(source))
 
 
 def simulate(

@@ -65,7 +65,8 @@ class SimulationStopError(SimulationError):
 
     Cause: a deadlock, too few input words, or too low a limit.
     Example: ``simulation: nothing moves for 20000 cycles; y_out gave 3 of 8 words``.
-    Fix: deepen the pipes that the message calls full, give the missing words, or wait longer.
+    Fix: deepen the pipes that the message calls full, give the missing words, or wait longer. The
+    engine verilator does not see the pipes: run the same with the engine ghdl.
     """
 
 

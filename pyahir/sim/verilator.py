@@ -38,6 +38,11 @@ from pyahir.sim.verilator_tools import build
 
 __all__ = ["VerilatorEngine", "VerilatorResult", "simulate_verilator"]
 
+HINT = (
+    "which pipes are full, the engine ghdl says: run the same with --engine ghdl "
+    "(verify: --engines ir,ghdl)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class VerilatorResult(SimulationResult):
@@ -74,9 +79,7 @@ def simulate_verilator(
         try:
             found = read_results(folder, ports, patience)
         except SimulationStopError as error:
-            raise SimulationStopError(
-                f"{error}\nthe engine ghdl, with the same words, says which pipes are full"
-            ) from None
+            raise SimulationStopError(f"{error}\n{HINT}") from None
     return VerilatorResult(
         outputs=found.outputs,
         cycles=found.cycles,

@@ -23,7 +23,7 @@ from pyahir.sim.cache import fetch, store
 from pyahir.sim.ghdl import OUR_STANDARD
 from pyahir.sim.testbench import RESET_CYCLES, TOP, Port
 from pyahir.sim.tools import ToolError, require_tool, run_tool
-from pyahir.sim.verilog import looped, mended
+from pyahir.sim.verilog import mended
 
 __all__ = ["Build", "Tools", "build", "find_tools", "to_verilog"]
 
@@ -104,7 +104,7 @@ def to_verilog(vhdl: str, tools: Tools, folder: Path) -> str:
     """Translate a design with ``ghdl --synth``."""
     (folder / "design.vhd").write_text(vhdl, encoding="utf-8")
     command = [tools.ghdl, "--synth", *OUR_STANDARD, "--out=verilog", "design.vhd", "-e", TOP]
-    return looped(mended(run_tool(command, folder, only_output=True)))
+    return mended(run_tool(command, folder, only_output=True))
 
 
 def build(vhdl: str, ports: Sequence[Port], folder: Path) -> Build:

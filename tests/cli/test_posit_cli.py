@@ -94,7 +94,7 @@ def test_evaluate_names_the_scheme(
     assert rows[0]["correct"] == rows[1]["correct"]
 
 
-@pytest.mark.parametrize("floats", ["exact", "native"])
+@pytest.mark.parametrize("floats", ["exact", pytest.param("native", marks=pytest.mark.slow)])
 def test_compiled_hardware_runs(
     capsys: pytest.CaptureFixture[str],
     float_model: Path,

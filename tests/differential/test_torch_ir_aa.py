@@ -111,7 +111,7 @@ CHOICES = {
 }
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=8, deadline=None, suppress_health_check=QUIET)
 @given(drawn=bodies(), **CHOICES)
 def test_random_cnn(
     drawn: tuple[nn.Module, tuple[int, ...]], engine: str, scripted: bool, multipliers: int
@@ -119,7 +119,7 @@ def test_random_cnn(
     check(*drawn, engine, scripted, multipliers)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=4, deadline=None, suppress_health_check=QUIET)
 @given(drawn=perceptrons(), **CHOICES)
 def test_random_mlp(
     drawn: tuple[nn.Module, tuple[int, ...]], engine: str, scripted: bool, multipliers: int
@@ -131,6 +131,15 @@ def test_random_mlp(
 @settings(max_examples=250, deadline=None, suppress_health_check=QUIET)
 @given(drawn=bodies(), **CHOICES)
 def test_many_random_cnns(
+    drawn: tuple[nn.Module, tuple[int, ...]], engine: str, scripted: bool, multipliers: int
+) -> None:
+    check(*drawn, engine, scripted, multipliers)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@given(drawn=perceptrons(), **CHOICES)
+def test_many_random_mlps(
     drawn: tuple[nn.Module, tuple[int, ...]], engine: str, scripted: bool, multipliers: int
 ) -> None:
     check(*drawn, engine, scripted, multipliers)

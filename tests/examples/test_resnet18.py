@@ -96,16 +96,46 @@ def run(command, *arguments: str) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_train_quantize_and_verify(example, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "engines", [("fbgemm",), pytest.param(("fbgemm", "qnnpack"), marks=pytest.mark.slow)]
+)
+def test_train_quantize_and_verify(example, engines: tuple[str, ...], tmp_path: Path) -> None:
     data = ("--data", "mnist", "--data-dir", str(write_idx(tmp_path / "data", 64)))
     where = ("-o", str(tmp_path / "out"))
     run(example.train.main, *where, *data, "--width", "2", "--epochs", "2", "--batch", "32")
-    for engine in ("fbgemm", "qnnpack"):
+    for engine in engines:
         run(example.quantize.main, *where, *data, "--width", "2", "--engine", engine)
     found = run(example.compile.main, *where, "--posit-limit", "4")
-    assert " ".join(found.split()).count("0 codes differ at joins, 0 anywhere") == 2
+    assert " ".join(found.split()).count("0 codes differ at joins, 0 anywhere") == len(engines)
     for name in ("float32", "uint8, PyTorch's fbgemm", "uint8, pyahir", "posit<8,0>, quire"):
         assert name in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arith", ["quire", "f16", "f32"])
+def test_posit_hardware_of_the_whole_network(example, arith: str, tmp_path: Path) -> None:
+    """An eighth of the width, 16 x 16 pixels, posits as weights: every value of every layer."""
+    from pyahir.compiler import CompileOptions
+    from pyahir.frontend.source import from_module
+    from pyahir.plan.search import Options
+    from pyahir.quant.scheme import real_scheme
+    from pyahir.runner import verify
+
+    torch.manual_seed(0)
+    shape, rng = (3, 16, 16), np.random.default_rng(0)
+    model = example.model.ResNet18(width=8, channels=3).train()
+    with torch.no_grad():  # batch norms see images
+        model(torch.from_numpy(rng.standard_normal((16, *shape), np.float32)))
+    source = from_module(model.eval(), torch.zeros(1, *shape))
+    options = CompileOptions(
+        real=real_scheme("posit8", arith=arith, es=0, weights="posit8", scale="auto"),
+        calibration=rng.standard_normal((8, *shape), np.float32),
+        plan=Options(multipliers=64),
+    )
+    images = rng.standard_normal((1, *shape), np.float32)
+    found, _ = verify(source, options, ("ir", "aa"), images, None, tmp_path)
+    assert len(found) == 30  # 20 convolutions, 8 joins, the pool, the linear layer
+    assert [item for item in found if item.differing] == []
 
 
 def test_missing_data_is_said(example, tmp_path: Path) -> None:

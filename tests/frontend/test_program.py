@@ -141,8 +141,15 @@ def exported(model: nn.Module, shape: tuple[int, ...], path: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:XNNPACKQuantizer is deprecated")
-@pytest.mark.parametrize("per_channel", [True, False], ids=["per channel", "per tensor"])
-@pytest.mark.parametrize("pool", ["max", "avg"])
+@pytest.mark.parametrize(
+    ("per_channel", "pool"),
+    [
+        (True, "max"),
+        (False, "avg"),
+        pytest.param(True, "avg", marks=pytest.mark.slow),
+        pytest.param(False, "max", marks=pytest.mark.slow),
+    ],
+)
 def test_pt2e_lenet(tmp_path: Path, per_channel: bool, pool: str) -> None:
     torch.manual_seed(1)
     model = pt2e(LeNet(pool, stubs=False), LENET_SHAPE, lambda: xnnpack(per_channel))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +35,18 @@ UNFUSED_NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", ["fbgemm", "qnnpack"])
-@pytest.mark.parametrize("scripted", [False, True], ids=["traced", "scripted"])
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "unfused"])
-@pytest.mark.parametrize("pool", ["max", "avg"])
+def lenets() -> Iterator[object]:
+    """Give all combinations; the fast half has every pair of choices."""
+    for pool, fused, scripted, engine in product(
+        ("max", "avg"), (True, False), (False, True), ("fbgemm", "qnnpack")
+    ):
+        odd = (pool == "max") ^ fused ^ scripted ^ (engine == "fbgemm")
+        name = [pool, "fused" if fused else "unfused", "scripted" if scripted else "traced", engine]
+        marks = pytest.mark.slow if odd else ()
+        yield pytest.param(engine, scripted, fused, pool, id="-".join(name), marks=marks)
+
+
+@pytest.mark.parametrize(("engine", "scripted", "fused", "pool"), lenets())
 def test_lenet(tmp_path: Path, engine: str, scripted: bool, fused: bool, pool: str) -> None:
     torch.manual_seed(3)
     fuse = LENET_FUSED if fused else None

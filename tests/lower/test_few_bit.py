@@ -102,9 +102,7 @@ def design(graph: Graph, folder: Path, plan: Options) -> Path:
 LEVELS = {1: (1, 1, 0), 2: (2, 2, -1), 4: (4, 15, -8)}  # by bits: width, thresholds, base
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_random_networks(data: st.DataObject) -> None:
+def check_random_networks(data: st.DataObject) -> None:
     """Bits of inputs, weights and activations, windows, pools and foldings at random."""
     net = FewBit((data.draw(st.integers(1, 3)), 6, 7), seed=data.draw(st.integers(0, 99)))
     net.recode(data.draw(st.sampled_from((1, 2, 8))))
@@ -134,6 +132,19 @@ def test_random_networks(data: st.DataObject) -> None:
         path = design(graph, Path(folder), Options(foldings=foldings))
         seed = data.draw(st.integers(0, 1000))
         check_against_golden(graph, path, net.images(2), order_seed=seed)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_networks(data: st.DataObject) -> None:
+    check_random_networks(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_many_random_networks(data: st.DataObject) -> None:
+    check_random_networks(data)
 
 
 @pytest.mark.parametrize("width", [1, 2, 8])

@@ -41,6 +41,7 @@ SCHEMES = [
     RealScheme(scheme="float16", arith="f16", scale="1"),
     RealScheme(scheme="float32", arith="f32", scale="1"),
 ]
+FAST = (SCHEMES[0], SCHEMES[1], SCHEMES[3], SCHEMES[5])  # integers, a quire, both floats
 SAME = (1, 1, 1, 1)
 
 
@@ -90,16 +91,18 @@ def frames(graph: Graph, count: int) -> np.ndarray:
     return any_codes(graph, count)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize(
+    "scheme",
+    [item if item in FAST else pytest.param(item, marks=pytest.mark.slow) for item in SCHEMES],
+    ids=str,
+)
 def test_every_scheme(scheme: RealScheme | None, tmp_path: Path) -> None:
     graph = quantized(residual(), scheme)
     path = design(graph, tmp_path, Options(multipliers=40))
-    check(graph, path, frames(graph, 3))
+    check(graph, path, frames(graph, 2))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_random_blocks(data: st.DataObject) -> None:
+def check_random_blocks(data: st.DataObject) -> None:
     """Lengths of branches, strides, channels and foldings at random; nothing waits for ever."""
     net = FloatNet((data.draw(st.integers(1, 3)), 7, 8), seed=data.draw(st.integers(0, 99)))
     channels = data.draw(st.sampled_from((2, 3, 4, 6)))
@@ -115,6 +118,19 @@ def test_random_blocks(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = design(graph, Path(folder), Options(foldings=foldings))
         check(graph, path, frames(graph, 2), order_seed=data.draw(st.integers(0, 1000)))
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_blocks(data: st.DataObject) -> None:
+    check_random_blocks(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_many_random_blocks(data: st.DataObject) -> None:
+    check_random_blocks(data)
 
 
 def test_a_join_without_room_is_a_deadlock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

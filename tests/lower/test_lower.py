@@ -20,9 +20,7 @@ from tests.designs import check_against_golden, drawn_foldings, written
 from tests.networks import Chain, chains, lenet, small
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(chain=chains(), data=st.data())
-def test_random_networks(chain: Chain, data: st.DataObject) -> None:
+def check_random_network(chain: Chain, data: st.DataObject) -> None:
     graph = chain.graph()
     foldings = drawn_foldings(data, graph)
     with tempfile.TemporaryDirectory() as folder:
@@ -30,6 +28,19 @@ def test_random_networks(chain: Chain, data: st.DataObject) -> None:
         assert parse(compiled.text.decode()) == compiled.design.program
         seed = data.draw(st.integers(0, 1000))
         check_against_golden(graph, path, chain.images(2), order_seed=seed)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(chain=chains(), data=st.data())
+def test_random_networks(chain: Chain, data: st.DataObject) -> None:
+    check_random_network(chain, data)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(chain=chains(), data=st.data())
+def test_many_random_foldings(chain: Chain, data: st.DataObject) -> None:
+    check_random_network(chain, data)
 
 
 @pytest.mark.slow
@@ -45,7 +56,10 @@ def test_many_random_networks(chain: Chain, multipliers: int) -> None:
         check_against_golden(graph, path, chain.images(2))
 
 
-@pytest.mark.parametrize("multipliers", [8, 64, 128])
+@pytest.mark.parametrize(
+    "multipliers",
+    [pytest.param(8, marks=pytest.mark.slow), 64, pytest.param(128, marks=pytest.mark.slow)],
+)
 def test_lenet(tmp_path: Path, multipliers: int) -> None:
     chain = lenet()
     graph = chain.graph()

@@ -106,17 +106,32 @@ def check(graph: Graph, path: Path, codes: Array, order_seed: int | None = None)
         np.testing.assert_array_equal(bits(expected[name]), actual[name], err_msg=name)
 
 
-@pytest.mark.parametrize("multipliers", [pytest.param(16, marks=pytest.mark.slow), 90])
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-def test_every_scheme(scheme: RealScheme, multipliers: int, tmp_path: Path) -> None:
+def is_fast(scheme: RealScheme) -> bool:
+    """Choose one es of each arithmetic, and all that is not a posit with float weights."""
+    own = scheme.posit and scheme.weights == "float"
+    return not own or scheme.es == ("quire", "f32", "f16").index(scheme.arith)
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [pytest.param(item, marks=() if is_fast(item) else pytest.mark.slow) for item in SCHEMES],
+    ids=str,
+)
+def test_every_scheme(scheme: RealScheme, tmp_path: Path) -> None:
     graph = quantized(every_kind(), scheme)
-    path = design(graph, tmp_path, Options(multipliers=multipliers))
+    path = design(graph, tmp_path, Options(multipliers=90))
+    check(graph, path, any_codes(graph, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_every_scheme_with_few_multipliers(scheme: RealScheme, tmp_path: Path) -> None:
+    graph = quantized(every_kind(), scheme)
+    path = design(graph, tmp_path, Options(multipliers=16))
     check(graph, path, any_codes(graph, 4))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_random_networks(data: st.DataObject) -> None:
+def check_random_networks(data: st.DataObject) -> None:
     """Channels, windows, pools, schemes and foldings at random."""
     chain = FloatNet((data.draw(st.integers(1, 3)), 6, 5), seed=data.draw(st.integers(0, 99)))
     window = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -140,6 +155,19 @@ def test_random_networks(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = design(graph, Path(folder), Options(foldings=foldings))
         check(graph, path, any_codes(graph, 2), order_seed=data.draw(st.integers(0, 1000)))
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_networks(data: st.DataObject) -> None:
+    check_random_networks(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_many_random_networks(data: st.DataObject) -> None:
+    check_random_networks(data)
 
 
 def test_a_nar_is_one_of_its_pixel_only(tmp_path: Path) -> None:

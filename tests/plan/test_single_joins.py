@@ -151,23 +151,6 @@ def test_a_join_of_vectors_works_on_the_maps(scheme: str, tmp_path: Path) -> Non
     assert [item.type.layout for item in part.graph.inputs] == [Layout.NHWC, Layout.NHWC]
 
 
-def test_operands_in_different_orders_are_refused() -> None:
-    """A sum of a flattened map and of what a linear layer made of it."""
-    net = FloatNet((2, 4, 4))
-    net.conv(3, Conv2d(kernel_size=(3, 3)))
-    left = net.flatten()
-    net.linear(12)
-    net.plain("add", Add(), left)
-    net.linear(3)
-    message = (
-        r"^net\.py:4 \(add4\) add4: adds fc3 and flat2, of which one is a flattened feature map, "
-        r"or each is one of another shape: their elements come in different orders; accepted: maps "
-        r"of one shape, and vectors that were no maps; flatten after the addition$"
-    )
-    with pytest.raises(PlanError, match=message):
-        make_plan(quantized(net, None), Options(multipliers=40))
-
-
 def test_a_flattened_pixel_is_a_vector(tmp_path: Path) -> None:
     """A map of 1x1 has the order of a vector: it may be added to one."""
     net = FloatNet((2, 3, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pyahir.plan.file import plan_text, read_plan
 from pyahir.plan.folding import Folding
 from pyahir.plan.search import Options, Planner, make_plan
 from pyahir.plan.target import parse_quantity, target
-from tests.networks import lenet, small
+from tests.networks import Chain, lenet, small
 
 
 @pytest.mark.parametrize(
@@ -127,14 +128,15 @@ def test_costs_of_a_plan() -> None:
     assert costs["pool2"].multipliers == costs["pool2"].weight_bits == 0
 
 
-def test_memory_target() -> None:
-    graph = lenet().graph()
+@pytest.mark.parametrize("network", [small, pytest.param(lenet, marks=pytest.mark.slow)])
+def test_memory_target(network: Callable[[], Chain]) -> None:
+    graph = network().graph()
     points = [(memory_bits(plan), plan.cycles_per_frame) for plan in Planner(graph).front()]
     bits = sorted(found for found, _ in points)[len(points) // 2]
     plan = make_plan(graph, Options(memory=bits))
     assert memory_bits(plan) <= bits
     assert plan.cycles_per_frame == min(cycles for found, cycles in points if found <= bits)
     least = min(found for found, _ in points)
-    message = f"^--memory 1000: the network needs at least {least:,} bits; .* number is {least}$"
+    message = f"^--memory 100: the network needs at least {least:,} bits; .* number is {least}$"
     with pytest.raises(PlanError, match=message):
-        make_plan(graph, Options(memory=1000))
+        make_plan(graph, Options(memory=100))

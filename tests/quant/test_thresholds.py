@@ -73,18 +73,7 @@ def exactly(norm: BatchNorm, acc: int, step: float) -> int:
     return (value > step) - (value < step)
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    gamma=st.integers(-16, 16).filter(bool),
-    beta=st.integers(-16, 16),
-    mean=st.integers(-200, 200),
-    root=st.integers(1, 9),
-    width=st.integers(1, 3),
-)
-def test_ties_go_where_they_are_told(
-    gamma: int, beta: int, mean: int, root: int, width: int
-) -> None:
-    """Numbers with many ties: quarters and whole roots."""
+def check_ties(gamma: int, beta: int, mean: int, root: int, width: int) -> None:
     norm = norm_of(gamma / 4, beta / 4, mean / 2, root * root, eps=0.0)
     steps, base = activation_steps(width)
     signs = np.array([[exactly(norm, acc, step) for step in steps] for acc in ACC.tolist()])
@@ -104,6 +93,33 @@ def test_ties_go_where_they_are_told(
         for i in np.flatnonzero(row == 0).tolist()
     }
     assert {(item.step, item.accumulator) for item in listed} == expected_ties
+
+
+# Numbers with many ties: quarters and whole roots.
+NORMS = {
+    "gamma": st.integers(-16, 16).filter(bool),
+    "beta": st.integers(-16, 16),
+    "mean": st.integers(-200, 200),
+    "root": st.integers(1, 9),
+    "width": st.integers(1, 3),
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(**NORMS)
+def test_ties_go_where_they_are_told(
+    gamma: int, beta: int, mean: int, root: int, width: int
+) -> None:
+    check_ties(gamma, beta, mean, root, width)
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None)
+@given(**NORMS)
+def test_many_ties_go_where_they_are_told(
+    gamma: int, beta: int, mean: int, root: int, width: int
+) -> None:
+    check_ties(gamma, beta, mean, root, width)
 
 
 def test_half_to_even_is_what_two_bits_do() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from pyahir.backends.aa.parser import parse
 from pyahir.kernels.fixed import fixed_to_posit8
 from pyahir.sim.run import simulate
 from pyahir.sim.verilator import simulate_verilator
-from pyahir.sim.verilog import looped, mended
+from pyahir.sim.verilog import mended
 from tests.kernels.support import bench
 
 
@@ -29,32 +31,31 @@ def test_constants(text: str, expected: str) -> None:
     assert mended(text) == expected
 
 
-def memory(words: int, values: tuple[str, ...] = ("8'b0",)) -> str:
-    rows = [
-        f"    store[{place}] = {values[place % len(values)]};" for place in reversed(range(words))
-    ]
-    return "\n".join(["  initial begin", *rows, "    end", "  wire a;", ""])
+def memory(words: list[str]) -> str:
+    last = len(words) - 1
+    lines = "".join(f"    store[{last - place}] = {word};\n" for place, word in enumerate(words))
+    head = f"  reg [7:0] store[{last}:0] ; // memory\n"
+    return f"{head}  initial begin\n{lines}    end\n  assign x = y;\n"
 
 
-def test_memories_begin_in_a_loop() -> None:
-    expected = [
-        "  initial begin : store_fill",
-        "    integer place;",
-        "    for (place = 0; place <= 15; place = place + 1) store[place] = 8'b0;",
-        "    end",
-        "  wire a;",
-        "",
-    ]
-    assert looped(memory(16)) == "\n".join(expected)
+def test_a_memory_of_equal_words_is_set_in_a_loop() -> None:
+    found = mended(memory(["8'b00000000"] * 6))
+    loop = "for (word__ = 0; word__ < 6; word__ = word__ + 1) store[word__] = 8'b00000000;"
+    assert loop in found
+    assert found.count("store[") == 2
+    assert found.endswith("    end\n  assign x = y;\n")
+    two = mended(memory(["8'b00000000"] * 6) * 2)
+    assert len(set(re.findall(r"begin : (\w+)", two))) == 2
 
 
-@pytest.mark.parametrize(
-    "text",
-    [memory(4), memory(32, ("8'b0", "8'b1")), memory(32).replace("    store[30] = 8'b0;\n", "")],
-    ids=["short", "different", "not all"],
-)
-def test_other_memories_stay(text: str) -> None:
-    assert looped(text) == text
+@pytest.mark.parametrize("words", [["8'b00000000"] * 3, ["8'b00000000"] * 5 + ["8'b00000001"]])
+def test_other_memories_stay(words: list[str]) -> None:
+    assert mended(memory(words)) == memory(words)
+
+
+def test_words_of_half_a_memory_stay() -> None:
+    text = memory(["8'b00000000"] * 6).replace("    store[0] = 8'b00000000;\n", "")
+    assert mended(text) == text
 
 
 WIDE = """

@@ -147,7 +147,10 @@ def real() -> None:
 
 @pytest.mark.ghdl
 @pytest.mark.usefixtures("real")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(item, marks=pytest.mark.slow if item == "xc7" else ()) for item in FAMILIES],
+)
 def test_a_text_without_a_manifest(tmp_path: Path, family: str) -> None:
     path = tmp_path / "echo.aa"
     path.write_text(ECHO)

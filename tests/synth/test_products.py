@@ -59,6 +59,7 @@ def test_text_without_products_stays() -> None:
     assert narrow_products(text) == text
 
 
+@pytest.mark.slow
 @pytest.mark.ghdl
 def test_a_product_of_16_by_14_bits_is_one_dsp_block() -> None:
     netlist = synthesize(vhdl(16, 14), "product", "xc7")

@@ -11,12 +11,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyahir.backends.aa.checked import checked_program
 from pyahir.backends.aa.feed import feed
 from pyahir.backends.aa.files import Codes, DesignFiles, read_design
 from pyahir.backends.aa.interp import Simulator
 from pyahir.backends.aa.packing import pack_frames, unpack_frames
-from pyahir.backends.aa.parser import parse
-from pyahir.backends.aa.verify import verify
+from pyahir.backends.aa.streams import in_value_order
 from pyahir.ir.types import Array, Element, element_of
 
 __all__ = ["AaEngine"]
@@ -29,9 +29,7 @@ class AaEngine:
 
     def __init__(self, files: DesignFiles) -> None:
         self.files = files
-        program = parse(files.text, str(files.path))
-        verify(program)
-        self.simulator = Simulator(program)
+        self.simulator = Simulator(checked_program(files.text, str(files.path)))
         self.loaded = False
         self.ahead: dict[str, list[int]] = {}  # words of the next frame that came early
 
@@ -44,44 +42,53 @@ class AaEngine:
         """The manifest's layers, in stream order."""
         return list(self.files.manifest["layers"])
 
+    @property
+    def values(self) -> dict[str, dict[str, Any]]:
+        """The manifest's rows of all values that can be seen: the layers', and the output."""
+        output = self.files.manifest["output"]
+        return {item["value"]: item for item in (*self.layers, output)}
+
     def run(
         self, codes: Codes, *, keep: Collection[str] | None = None, order_seed: int | None = None
     ) -> dict[str, Array]:
         """Run frames (N, H, W, C) or (N, I) of codes, of several inputs by their values' names.
 
-        Gives the codes of the layers in ``keep`` (default: the last), each (N, *shape).
+        Gives the output, and the codes of the values in ``keep`` (default: all), each (N, *shape).
         """
-        frames = self.files.frames(codes)
-        count = len(frames[0][1])
-        output = self.layers[-1]
-        wanted = [item for item in self.layers if keep is None or item["value"] in keep]
-        wanted = wanted if output in wanted else [*wanted, output]
-        taps = [item["pipe"] for item in wanted if item is not output]
+        frames, output = self.files.frames(codes), self.files.manifest["output"]
+        wanted = {
+            name: item
+            for name, item in self.values.items()
+            if keep is None or name in keep or name == output["value"]
+        }
+        number = len(frames[0][1])
+        words = {item["pipe"]: _words(item) * number for item in wanted.values()}
+        taps = [pipe for pipe in words if pipe != output["pipe"]]
         inputs: dict[str, Any] = {
             row["pipe"]: pack_frames(part, row["lanes"], _element(row)) for row, part in frames
         }
-        items = feed(self.files.manifest, self.files.words, count, load=not self.loaded)
+        items = feed(self.files.manifest, self.files.words, number, load=not self.loaded)
         if len(items):
             inputs["weights_in"] = items.tolist()
         self.loaded = True
-        counts = {item["pipe"]: _words(item) * count for item in wanted}
         result = self.simulator.run(
-            inputs, {output["pipe"]: counts[output["pipe"]]}, taps=taps, order_seed=order_seed
+            inputs, {output["pipe"]: words[output["pipe"]]}, taps=taps, order_seed=order_seed
         )
         # A later layer may not need the last words of a frame: let those come to rest as well.
         limit = 10 * result.steps + PATIENCE
         rest = self.simulator.run({}, {}, taps=taps, order_seed=order_seed, max_steps=limit)
-        found: dict[str, Array] = {}
-        for item in wanted:
-            pipe = item["pipe"]
+        streams: dict[str, list[int]] = {}
+        for pipe, count in words.items():
             stream = self.ahead.pop(pipe, [])
             for part in (result.outputs, result.taps, rest.taps):
                 stream += part.get(pipe, [])
-            self.ahead[pipe] = stream[counts[pipe] :]
-            found[item["value"]] = unpack_frames(
-                stream[: counts[pipe]], item["lanes"], item["shape"], _element(item)
-            )
-        return found
+            streams[pipe], self.ahead[pipe] = stream[:count], stream[count:]
+        return {name: _values(item, streams[item["pipe"]]) for name, item in wanted.items()}
+
+
+def _values(row: dict[str, Any], words: list[int]) -> Array:
+    elements = unpack_frames(words, row["lanes"], row["shape"], _element(row))
+    return in_value_order(row, elements)
 
 
 def _element(row: Mapping[str, Any]) -> Element:

@@ -31,31 +31,44 @@ __all__ = [
     "uses",
 ]
 
-_STATEMENTS = get_args(aa.Statement)
-_EXPRESSIONS = get_args(aa.Expr)
+_STATEMENTS = frozenset(get_args(aa.Statement))
 
 
 @cache
 def _field_names(kind: type) -> tuple[str, ...]:
+    """Give the fields of a kind of node that can hold others; none of what is no node."""
+    if not is_dataclass(kind):
+        return ()
     return tuple(field.name for field in fields(kind) if field.name != "loc")
 
 
-def nodes(node: object) -> Iterator[object]:
-    """Yield a node and all nodes inside it, but do not enter statements inside a statement."""
-    yield node
-    for name in _field_names(type(node)) if is_dataclass(node) else ():
-        yield from _inside(getattr(node, name))
+@cache
+def _is_entered(kind: type) -> bool:
+    return is_dataclass(kind) and kind not in _STATEMENTS
 
 
-def _inside(value: object) -> Iterator[object]:
-    if isinstance(value, tuple):
+def nodes(node: object) -> list[object]:
+    """List a node and all nodes inside it, but do not enter statements inside a statement."""
+    found: list[object] = []
+    _add(node, found)
+    return found
+
+
+def _add(node: object, found: list[object]) -> None:
+    found.append(node)
+    for name in _field_names(type(node)):
+        _add_inside(getattr(node, name), found)
+
+
+def _add_inside(value: object, found: list[object]) -> None:
+    kind = type(value)
+    if kind is tuple:
         for part in cast("tuple[object, ...]", value):
-            yield from _inside(part)
-    elif is_dataclass(value) and not isinstance(value, _STATEMENTS):
-        if isinstance(value, aa.SwitchCase):
-            yield from _inside(value.choice)
-        else:
-            yield from nodes(value)
+            _add_inside(part, found)
+    elif isinstance(value, aa.SwitchCase):
+        _add_inside(value.choice, found)
+    elif _is_entered(kind):
+        _add(value, found)
 
 
 def scoped(body: Sequence[aa.Statement], scope: Scope) -> Iterator[tuple[aa.Statement, Scope]]:
