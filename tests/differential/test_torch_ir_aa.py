@@ -111,7 +111,7 @@ CHOICES = {
 }
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=5, deadline=None, suppress_health_check=QUIET)
 @given(drawn=bodies(), **CHOICES)
 def test_random_cnn(
     drawn: tuple[nn.Module, tuple[int, ...]], engine: str, scripted: bool, multipliers: int

@@ -134,7 +134,7 @@ def check_random_networks(data: st.DataObject) -> None:
         check_against_golden(graph, path, net.images(2), order_seed=seed)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_networks(data: st.DataObject) -> None:
     check_random_networks(data)

@@ -41,7 +41,7 @@ SCHEMES = [
     RealScheme(scheme="float16", arith="f16", scale="1"),
     RealScheme(scheme="float32", arith="f32", scale="1"),
 ]
-FAST = (SCHEMES[0], SCHEMES[1], SCHEMES[3], SCHEMES[5])  # integers, a quire, both floats
+FAST = (SCHEMES[0], SCHEMES[1], SCHEMES[5])  # integers, a quire, a float
 SAME = (1, 1, 1, 1)
 
 
@@ -120,7 +120,7 @@ def check_random_blocks(data: st.DataObject) -> None:
         check(graph, path, frames(graph, 2), order_seed=data.draw(st.integers(0, 1000)))
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_blocks(data: st.DataObject) -> None:
     check_random_blocks(data)

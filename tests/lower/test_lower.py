@@ -30,7 +30,7 @@ def check_random_network(chain: Chain, data: st.DataObject) -> None:
         check_against_golden(graph, path, chain.images(2), order_seed=seed)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(chain=chains(), data=st.data())
 def test_random_networks(chain: Chain, data: st.DataObject) -> None:
     check_random_network(chain, data)

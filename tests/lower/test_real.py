@@ -235,7 +235,7 @@ def test_native_floats_are_ahirs_operators(tmp_path: Path) -> None:
     "scheme",
     [
         RealScheme(arith="quire"),
-        RealScheme(arith="quire", es=2, weights="posit8"),
+        pytest.param(RealScheme(arith="quire", es=2, weights="posit8"), marks=pytest.mark.slow),
         pytest.param(RealScheme(arith="f16", es=1), marks=pytest.mark.slow),
         pytest.param(RealScheme(arith="f32"), marks=pytest.mark.slow),
         pytest.param(RealScheme(scheme="float16", arith="f16", scale="1"), marks=pytest.mark.slow),

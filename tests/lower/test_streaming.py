@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from tests.designs import check_against_golden, drawn_foldings, written
 from tests.lower.test_few_bit import mixed
 from tests.lower.test_join import block, frames, quantized, residual
 from tests.lower.test_real import check, design, every_kind
-from tests.networks import Chain, chains, lenet
+from tests.networks import Chain, chains, lenet, small
 from tests.quant.floats import FloatNet
 
 FRAMES = 7  # more than the turns that two streamed layers behind the first are late
@@ -53,9 +54,7 @@ def matvecs(graph: Graph) -> list[str]:
     return [layer.name for layer in layers_of(graph) if layer.weight is not None]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(chain=chains(), data=st.data())
-def test_random_networks(chain: Chain, data: st.DataObject) -> None:
+def check_random_network(chain: Chain, data: st.DataObject) -> None:
     graph = chain.graph()
     names = data.draw(st.sets(st.sampled_from(matvecs(graph)), min_size=1))
     foldings = streamed(drawn_foldings(data, graph), names)
@@ -66,8 +65,19 @@ def test_random_networks(chain: Chain, data: st.DataObject) -> None:
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_random_blocks(data: st.DataObject) -> None:
+@given(chain=chains(), data=st.data())
+def test_random_networks(chain: Chain, data: st.DataObject) -> None:
+    check_random_network(chain, data)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(chain=chains(), data=st.data())
+def test_many_random_networks(chain: Chain, data: st.DataObject) -> None:
+    check_random_network(chain, data)
+
+
+def check_random_blocks(data: st.DataObject) -> None:
     """Branches whose layers are turns apart: what comes too early waits in front of the join."""
     net = FloatNet((2, 5, 6), seed=data.draw(st.integers(0, 99)))
     net.conv(4, Conv2d(kernel_size=(1, 1)))
@@ -80,6 +90,19 @@ def test_random_blocks(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = design(graph, Path(folder), Options(foldings=foldings))
         check(graph, path, frames(graph, FRAMES), order_seed=data.draw(st.integers(0, 1000)))
+
+
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_blocks(data: st.DataObject) -> None:
+    check_random_blocks(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_many_random_blocks(data: st.DataObject) -> None:
+    check_random_blocks(data)
 
 
 @pytest.mark.parametrize("weights", ["float", "posit8"])
@@ -220,8 +243,12 @@ def test_a_layer_alone_takes_its_weights_from_outside(name: str, tmp_path: Path)
 
 
 @pytest.mark.ghdl
-def test_simulated_at_the_planned_cycles(tmp_path: Path) -> None:
-    graph = quantized(residual(), None)
+@pytest.mark.parametrize("network", [small, pytest.param(residual, marks=pytest.mark.slow)])
+def test_simulated_at_the_planned_cycles(
+    network: Callable[[], Chain | FloatNet], tmp_path: Path
+) -> None:
+    net = network()
+    graph = net.graph() if isinstance(net, Chain) else quantized(net, None)
     plan = Options(multipliers=40, streamed=frozenset(matvecs(graph)[-3:]))
     engine, codes = GhdlEngine.open(design(graph, tmp_path, plan)), frames(graph, 7)
     (found,) = engine.run(codes, stalls=engine.after_weights()).values()

@@ -126,7 +126,7 @@ def flipped(bench: Bench, bit: int) -> None:
     bench.path.with_suffix(".weights").write_bytes(weights_bytes(items))
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_flipped_weight_is_caught_and_located(bench: Bench, count: int) -> None:
     bits = list(memory_bits(bench, "w_"))
     chosen = random.Random(1).sample(bits, count)
@@ -143,7 +143,7 @@ def test_a_flipped_weight_is_caught_and_located(bench: Bench, count: int) -> Non
     assert outcome(bench) is None
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_flipped_parameter_is_caught_or_equivalent(tmp_path: Path, count: int) -> None:
     """Multipliers, offsets (thresholds) and exceptions, on the *whole* input space of a network.
 

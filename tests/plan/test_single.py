@@ -173,7 +173,9 @@ def test_an_unknown_layer_is_one_message() -> None:
 
 
 @pytest.mark.ghdl
-@pytest.mark.parametrize("scheme", SCHEMES[:2], ids=NAMES[:2])
+@pytest.mark.parametrize(
+    "scheme", [SCHEMES[0], pytest.param(SCHEMES[1], marks=pytest.mark.slow)], ids=NAMES[:2]
+)
 def test_simulated_at_the_planned_cycles(scheme: RealScheme | None, tmp_path: Path) -> None:
     chain = every_kind()
     graph = graph_of(chain, scheme)

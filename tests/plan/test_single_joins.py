@@ -188,7 +188,7 @@ def test_a_network_has_one_input() -> None:
 
 
 @pytest.mark.ghdl
-@pytest.mark.parametrize("scheme", ["uint8", "quire"])
+@pytest.mark.parametrize("scheme", ["uint8", pytest.param("quire", marks=pytest.mark.slow)])
 def test_simulated_at_the_planned_cycles(scheme: str, tmp_path: Path) -> None:
     graph = quantized(residual(), SCHEMES[scheme])
     for check in checked(graph, wide_plan(graph), tmp_path, "ghdl"):
@@ -197,7 +197,7 @@ def test_simulated_at_the_planned_cycles(scheme: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.ghdl
-@pytest.mark.parametrize("scheme", ["uint8", "quire"])
+@pytest.mark.parametrize("scheme", ["uint8", pytest.param("quire", marks=pytest.mark.slow)])
 def test_stalls_change_nothing(scheme: str, tmp_path: Path) -> None:
     graph = quantized(residual(), SCHEMES[scheme])
     checked(graph, wide_plan(graph), tmp_path, "ghdl", Stalls(3, 0.4, 0.3))

@@ -121,7 +121,7 @@ def check_golden(bench: Bench, folder: Path, changes: list[tuple[int, int]]) -> 
 
 
 def test_a_changed_golden_word_is_caught(bench: Bench, tmp_path: Path) -> None:
-    check_golden(bench, tmp_path, [(0, 0), (14, 7), (29, 3)])
+    check_golden(bench, tmp_path, [(0, 0), (29, 7)])
 
 
 @pytest.mark.slow

@@ -47,11 +47,25 @@ def _is_entered(kind: type) -> bool:
     return is_dataclass(kind) and kind not in _STATEMENTS
 
 
-def nodes(node: object) -> list[object]:
-    """List a node and all nodes inside it, but do not enter statements inside a statement."""
+KEPT = 50_000  # lists of nodes; the statements of a few large designs
+_lists: dict[int, tuple[object, tuple[object, ...]]] = {}  # by identity: nodes hash by value
+
+
+def nodes(node: object) -> tuple[object, ...]:
+    """List a node and all nodes inside it, but do not enter statements inside a statement.
+
+    The rules ask some ten times for each statement, so the lists are kept, with their nodes: no
+    other node has the identity of one that lives.
+    """
+    kept = _lists.get(id(node))
+    if kept is not None:
+        return kept[1]
     found: list[object] = []
     _add(node, found)
-    return found
+    if len(_lists) >= KEPT:
+        _lists.clear()
+    _, inside = _lists[id(node)] = node, tuple(found)
+    return inside
 
 
 def _add(node: object, found: list[object]) -> None:

@@ -41,14 +41,14 @@ def differences(
 
 
 @pytest.mark.parametrize("stalls", [None, STALLS, Stalls(seed=6, share=0.6)])
-@pytest.mark.parametrize("multipliers", [4, 64])
+@pytest.mark.parametrize("multipliers", [pytest.param(4, marks=pytest.mark.slow), 64])
 def test_small_network(tmp_path: Path, stalls: Stalls | None, multipliers: int) -> None:
     count, _ = differences(small(), tmp_path, frames=3, multipliers=multipliers, stalls=stalls)
     assert count == 0
 
 
 @seed(20)
-@settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(chains())
 def test_random_networks(tmp_path_factory: pytest.TempPathFactory, chain: Chain) -> None:
     folder = tmp_path_factory.mktemp("net")
@@ -57,7 +57,7 @@ def test_random_networks(tmp_path_factory: pytest.TempPathFactory, chain: Chain)
         assert count == 0
 
 
-@pytest.mark.parametrize("multipliers", [64, 16, 4])
+@pytest.mark.parametrize("multipliers", [64, pytest.param(16, marks=pytest.mark.slow), 4])
 def test_steady_cycles_equal_the_plan(tmp_path: Path, multipliers: int) -> None:
     """The slowest layer decides: the pipes even out what borders of images do to the others."""
     chain = small()
