@@ -95,16 +95,7 @@ def simulate_ahir(
         seconds = run_ghdl(folder, options=options, wave=wave)
         found = read_results(folder, ports, patience)
     return AhirResult(
-        outputs=found.outputs,
-        cycles=found.cycles,
-        seconds=seconds,
-        lines=design.lines,
-        notes=found.notes,
-        taken=found.taken,
-        mismatches=found.mismatches,
-        passed=found.passed,
-        end=found.end,
-        tool_seconds=design.seconds,
+        **found.parts(), seconds=seconds, lines=design.lines, tool_seconds=design.seconds
     )
 
 

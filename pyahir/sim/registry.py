@@ -91,7 +91,7 @@ def _aa(request: Request) -> SimulationResult:
     else:
         outputs = _taken(simulator, request.inputs, counts, request.limit)
     mismatches = _mismatches(request, outputs)
-    return SimulationResult(outputs, {}, 0.0, mismatches=mismatches, passed=not mismatches)
+    return SimulationResult(outputs, mismatches=mismatches, passed=not mismatches)
 
 
 def _taken(

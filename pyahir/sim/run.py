@@ -23,7 +23,6 @@ from pyahir.sim import monitor as probes
 from pyahir.sim.ghdl import check_wave, run_ghdl
 from pyahir.sim.testbench import (
     BenchResult,
-    Mismatch,
     Port,
     SimulationError,
     SimulationStopError,
@@ -44,23 +43,12 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class SimulationResult:
-    """Words of each output pipe, and the cycle in which each was taken.
+class SimulationResult(BenchResult):
+    """What the testbench left, and what it took; ``fills`` is what a monitored run saw inside."""
 
-    ``taken`` holds the cycles of input words, ``mismatches`` the first word of each pipe that
-    differs from its golden word, found in VHDL; ``fills`` what a monitored run saw inside.
-    """
-
-    outputs: dict[str, list[int]]
-    cycles: dict[str, list[int]]
-    seconds: float
+    seconds: float = 0.0
     lines: int = 0
-    notes: list[str] = field(default_factory=list[str])
-    taken: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    mismatches: dict[str, Mismatch] = field(default_factory=dict[str, Mismatch])
-    passed: bool = True
     fills: dict[str, probes.PipeFill] = field(default_factory=dict[str, probes.PipeFill])
-    end: int = 0
 
 
 def load_program(source: aa.Program | Path) -> aa.Program:
@@ -108,18 +96,7 @@ def simulate(
         seconds = run.go(Path(name), probe=monitor, wave=wave)
         fills = run.fills(Path(name)) if monitor else {}
         found = run.read(Path(name), fills)
-    return SimulationResult(
-        outputs=found.outputs,
-        cycles=found.cycles,
-        seconds=seconds,
-        lines=text.count("\n"),
-        notes=found.notes,
-        taken=found.taken,
-        mismatches=found.mismatches,
-        passed=found.passed,
-        fills=fills,
-        end=found.end,
-    )
+    return SimulationResult(**found.parts(), seconds=seconds, lines=text.count("\n"), fills=fills)
 
 
 @dataclass(frozen=True, slots=True)

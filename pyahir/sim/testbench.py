@@ -26,8 +26,9 @@ Not here: GHDL (``ghdl``), the pipes inside the design (``monitor``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from pyahir.errors import PyahirError
 from pyahir.sim import bench_text as vhdl
@@ -140,15 +141,24 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """What a run of the testbench left: words, cycles, and the testbench's own verdict."""
+    """What a run of the testbench left: words, cycles, and the testbench's own verdict.
+
+    ``outputs`` are the words of each output pipe, ``cycles`` those in which each was taken;
+    ``taken`` holds the cycles of input words, ``mismatches`` the first word of each pipe that
+    differs from its golden word, found in VHDL.
+    """
 
     outputs: dict[str, list[int]]
-    cycles: dict[str, list[int]]
-    taken: dict[str, list[int]]
-    mismatches: dict[str, Mismatch]
-    passed: bool
-    end: int
+    cycles: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    taken: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    mismatches: dict[str, Mismatch] = field(default_factory=dict[str, Mismatch])
+    passed: bool = True
+    end: int = 0
     notes: list[str] = field(default_factory=list[str])
+
+    def parts(self) -> dict[str, Any]:
+        """Give the fields by name, for a result that holds more."""
+        return {item.name: getattr(self, item.name) for item in fields(BenchResult)}
 
 
 def write_bench(

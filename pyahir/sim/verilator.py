@@ -81,16 +81,7 @@ def simulate_verilator(
         except SimulationStopError as error:
             raise SimulationStopError(f"{error}\n{HINT}") from None
     return VerilatorResult(
-        outputs=found.outputs,
-        cycles=found.cycles,
-        seconds=seconds,
-        lines=text.count("\n"),
-        notes=found.notes,
-        taken=found.taken,
-        mismatches=found.mismatches,
-        passed=found.passed,
-        end=found.end,
-        tool_seconds=built.seconds,
+        **found.parts(), seconds=seconds, lines=text.count("\n"), tool_seconds=built.seconds
     )
 
 

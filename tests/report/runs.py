@@ -35,5 +35,5 @@ def made_up_run(engine: GhdlEngine) -> Run:
     layers = len(manifest["layers"])
     ends = tuple(STEP * (frame + layers) for frame in range(FRAMES))
     starts = tuple(STEP * frame for frame in range(FRAMES))
-    result = SimulationResult({}, {}, 0.0, fills=fills, end=length)
+    result = SimulationResult({}, fills=fills, end=length)
     return FrameCycles(ends, starts), result, "made up", 0.0

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from pyahir.ir.eval.core import Buffers, Context, Kernel, Plane, carrier, evaluates
-from pyahir.ir.eval.window import padded
+from pyahir.ir.eval.window import Combine, along, padded
 from pyahir.ir.ops import AvgPool2d, MaxPool2d, SumPool2d, WindowOp
 from pyahir.ir.types import Posit
 
 __all__ = ["avg_pool2d", "max_pool2d", "sum_pool2d"]
-
-Combine = Callable[..., Plane]
 
 
 def _reduce(
@@ -23,25 +19,9 @@ def _reduce(
     channels, _, wide, batch = x.shape
     rows = buffers.get("rows", (channels, size[0], wide, batch), x.dtype)
     result = buffers.get("result", (channels, *size, batch), x.dtype)
-    _along(x, rows, 1, op.kernel_size[0], op.stride[0], op.dilation[0], combine)
-    _along(rows, result, 2, op.kernel_size[1], op.stride[1], op.dilation[1], combine)
+    along(x, rows, 1, op.kernel_size[0], op.stride[0], op.dilation[0], combine)
+    along(rows, result, 2, op.kernel_size[1], op.stride[1], op.dilation[1], combine)
     return result
-
-
-def _along(
-    x: Plane, out: Plane, axis: int, taps: int, stride: int, dilation: int, combine: Combine
-) -> None:
-    def part(k: int) -> Plane:
-        first = k * dilation
-        cut = slice(first, first + stride * (out.shape[axis] - 1) + 1, stride)
-        return x[(slice(None),) * axis + (cut,)]
-
-    if taps == 1:
-        out[...] = part(0)
-        return
-    combine(part(0), part(1), out=out)
-    for k in range(2, taps):
-        combine(out, part(k), out=out)
 
 
 @evaluates(MaxPool2d)

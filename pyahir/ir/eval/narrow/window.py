@@ -8,11 +8,10 @@ import numpy as np
 
 from pyahir.ir.eval.core import Plane
 from pyahir.ir.eval.narrow.form import Kernel, Memory, Site, carried_offset, carried_type, narrow
+from pyahir.ir.eval.window import Combine, along
 from pyahir.ir.ops import MaxPool2d, SumPool2d, WindowOp
 
 __all__ = ["max_pool2d", "padded", "sum_pool2d"]
-
-Combine = Callable[..., Plane]
 
 
 def padded(x: Plane, op: WindowOp, memory: Memory, fill: int) -> Plane:
@@ -76,22 +75,6 @@ def _reduce(
     height, width = site.node.type.spatial
     result = room((count, height, width, channels))
     rows = site.scratch("rows").array((count, height, wide, channels), result.dtype)
-    _along(x, rows, 1, op.kernel_size[0], op.stride[0], op.dilation[0], combine)
-    _along(rows, result, 2, op.kernel_size[1], op.stride[1], op.dilation[1], combine)
+    along(x, rows, 1, op.kernel_size[0], op.stride[0], op.dilation[0], combine)
+    along(rows, result, 2, op.kernel_size[1], op.stride[1], op.dilation[1], combine)
     return result
-
-
-def _along(
-    x: Plane, out: Plane, axis: int, taps: int, stride: int, dilation: int, combine: Combine
-) -> None:
-    def part(k: int) -> Plane:
-        first = k * dilation
-        cut = slice(first, first + stride * (out.shape[axis] - 1) + 1, stride)
-        return x[(slice(None),) * axis + (cut,)]
-
-    if taps == 1:
-        out[...] = part(0)
-        return
-    combine(part(0), part(1), out=out, dtype=out.dtype)
-    for k in range(2, taps):
-        combine(out, part(k), out=out)
