@@ -18,7 +18,7 @@ STAMP := $(VENV)/.installed
 DEMO := build/demo
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 # One torch thread a test process, as there is a process for each core.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # $(call apt_install,PACKAGES,WHAT TO SAY WHEN THEY CANNOT BE INSTALLED)
 define apt_install
