@@ -64,7 +64,7 @@ def graphs(folder: Path, calibration: Floats) -> Iterator[tuple[str, Graph]]:
         if path.is_file():
             yield f"uint8, PyTorch's {engine}", load_model(path, quantized_engine=engine).graph
     yield "uint8, pyahir", quantized_graph(source, CompileOptions(calibration=calibration))
-    for arith in ("f32", "quire"):
+    for arith in ("f32", "f16", "quire"):
         real = real_scheme("posit8", arith=arith, es=0, weights="float", scale="auto")
         options = CompileOptions(real=real, calibration=calibration)
         yield f"posit<8,0>, {arith}", quantized_graph(source, options)

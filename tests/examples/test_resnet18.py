@@ -107,7 +107,7 @@ def test_train_quantize_and_verify(example, engines: tuple[str, ...], tmp_path: 
         run(example.quantize.main, *where, *data, "--width", "2", "--engine", engine)
     found = run(example.compile.main, *where, "--posit-limit", "4")
     assert " ".join(found.split()).count("0 codes differ at joins, 0 anywhere") == len(engines)
-    for name in ("float32", "uint8, PyTorch's fbgemm", "uint8, pyahir", "posit<8,0>, quire"):
+    for name in ("float32", "uint8, PyTorch's fbgemm", "uint8, pyahir", "posit<8,0>, f16"):
         assert name in found
 
 
