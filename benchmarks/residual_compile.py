@@ -15,9 +15,11 @@ from pathlib import Path
 
 import click
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from benchmarks.residual import SHAPE, example
 from pyahir.compiler import CompileOptions, compile_graph, quantized_graph
@@ -26,8 +28,9 @@ from pyahir.frontend.torchrun import quiet
 from pyahir.plan.search import Options
 from pyahir.quant.scheme import RealScheme, real_scheme
 
-__all__ = ["SYSTEMS", "measured"]
+__all__ = ["SYSTEMS", "measured", "network", "options_of"]
 
+Floats = npt.NDArray[np.float32]
 IMAGES = 16  # to calibrate with
 POSITS = [(arith, weights) for arith in ("quire", "f32", "f16") for weights in ("posit8", "float")]
 
@@ -48,25 +51,33 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def measured(system: str, width: int, multipliers: int) -> list[str]:
-    """Import, quantize, compile and write one network; give a row of the table."""
-    torch_alone = _memory()
+def network(width: int) -> tuple[nn.Module, Floats]:
+    """Give a network of random weights whose batch norms have seen the random images beside it."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
+    images = np.random.default_rng(0).standard_normal((IMAGES, *SHAPE), np.float32)
     model = example("model").ResNet18(width=width, channels=3).train()
-    images = rng.standard_normal((IMAGES, *SHAPE), np.float32)
     with torch.no_grad():
         for _ in range(3):
             model(torch.from_numpy(images))
+    return model.eval(), images
+
+
+def options_of(system: str, images: Floats, multipliers: int) -> CompileOptions:
+    """Give the options of a number system, calibrated from images where it is."""
     real = SYSTEMS[system]
     calibration = images if real is None or real.calibrated else None
-    options = CompileOptions(
-        calibration=calibration, real=real, plan=Options(multipliers=multipliers)
-    )
+    return CompileOptions(calibration=calibration, real=real, plan=Options(multipliers=multipliers))
+
+
+def measured(system: str, width: int, multipliers: int) -> list[str]:
+    """Import, quantize, compile and write one network; give a row of the table."""
+    torch_alone = _memory()
+    model, images = network(width)
+    options = options_of(system, images, multipliers)
     times = [time.perf_counter()]
     with quiet():
-        source = from_module(model.eval(), torch.zeros(1, *SHAPE))
+        source = from_module(model, torch.zeros(1, *SHAPE))
     times.append(time.perf_counter())
     graph = quantized_graph(source, options)
     times.append(time.perf_counter())

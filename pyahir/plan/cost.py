@@ -97,9 +97,7 @@ def _bits(memories: Iterable[Memory]) -> int:
 
 
 def _weights(planned: PlannedLayer) -> Memory:
-    if planned.layer.kind != LayerKind.MATVEC:
-        return 0, 0
-    if planned.streamed:
+    if planned.layer.kind != LayerKind.MATVEC or planned.streamed:
         return 0, 0
     return planned.weight_words, planned.weight_width
 

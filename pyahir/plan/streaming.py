@@ -22,9 +22,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ITEM_BITS", "LATE", "Packets", "bandwidth", "items_of", "line_words", "packets"]
+__all__ = [
+    "HEADER_FIELD",
+    "ITEM_BITS",
+    "LATE",
+    "Packets",
+    "bandwidth",
+    "items_of",
+    "line_words",
+    "packets",
+]
 
 ITEM_BITS = 64
+HEADER_FIELD = 16  # bits of a field of a packet's header
 CLOCK = 100 * 10**6  # Hz, for bytes a second
 LATE = 2
 LONGEST_LINE = 16  # items, or one word

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from pyahir.errors import PlanError
 from pyahir.ir.eval import Evaluator, to_nchw
 from pyahir.ir.graph import Graph
 from pyahir.ir.ops import Conv2d
+from pyahir.ir.types import Array
 from pyahir.layerwise import check_layer
 from pyahir.plan.cost import weight_bits
 from pyahir.plan.file import read_plan
@@ -242,44 +242,42 @@ def test_a_layer_alone_takes_its_weights_from_outside(name: str, tmp_path: Path)
     assert (found.differing, found.compared > 0) == (0, True)
 
 
-@pytest.mark.ghdl
-@pytest.mark.parametrize("network", [small, pytest.param(residual, marks=pytest.mark.slow)])
-def test_simulated_at_the_planned_cycles(
-    network: Callable[[], Chain | FloatNet], tmp_path: Path
+def check_simulated(
+    graph: Graph, codes: Array, plan: Options, folder: Path, share: float = 0.0
 ) -> None:
-    net = network()
-    graph = net.graph() if isinstance(net, Chain) else quantized(net, None)
-    plan = Options(multipliers=40, streamed=frozenset(matvecs(graph)[-3:]))
-    engine, codes = GhdlEngine.open(design(graph, tmp_path, plan)), frames(graph, 7)
-    (found,) = engine.run(codes, stalls=engine.after_weights()).values()
-    np.testing.assert_array_equal(Evaluator(graph).run(codes)[graph.outputs[0]], found)
-    assert engine.cycles.steady
-    assert engine.cycles.interval <= engine.files.manifest["totals"]["cycles_per_frame"]
-
-
-@pytest.mark.ghdl
-@pytest.mark.slow
-def test_lenet_simulated(tmp_path: Path) -> None:
-    chain = lenet()
-    graph, images = chain.graph(), chain.images(5)
-    plan = Options(multipliers=125, streamed=frozenset({"conv1", "conv3"}))
-    engine = GhdlEngine.open(design(graph, tmp_path, plan))
-    (found,) = engine.run(images, stalls=engine.after_weights()).values()
-    np.testing.assert_array_equal(Evaluator(graph).run(images)[graph.outputs[0]], found)
-    assert engine.cycles.steady
-    assert engine.cycles.interval <= engine.files.manifest["totals"]["cycles_per_frame"]
-
-
-@pytest.mark.ghdl
-@pytest.mark.slow
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_residual_blocks_simulated(share: float, tmp_path: Path) -> None:
-    graph = quantized(residual(), None)
-    plan = Options(multipliers=40, streamed=frozenset(matvecs(graph)))
-    engine, codes = GhdlEngine.open(design(graph, tmp_path, plan)), frames(graph, 16)
+    """Simulate in GHDL: exact; without stalls never longer than planned."""
+    engine = GhdlEngine.open(design(graph, folder, plan))
     stalls = replace(engine.after_weights(), share=share, seed=3)
     (found,) = engine.run(codes, stalls=stalls).values()
     np.testing.assert_array_equal(Evaluator(graph).run(codes)[graph.outputs[0]], found)
     if not share:
         assert engine.cycles.steady
         assert engine.cycles.interval <= engine.files.manifest["totals"]["cycles_per_frame"]
+
+
+@pytest.mark.ghdl
+def test_simulated_at_the_planned_cycles(tmp_path: Path) -> None:
+    chain = small()
+    graph = chain.graph()
+    plan = Options(multipliers=40, streamed=frozenset(matvecs(graph)[-3:]))
+    check_simulated(graph, chain.images(7), plan, tmp_path)
+
+
+@pytest.mark.ghdl
+@pytest.mark.slow
+def test_lenet_simulated(tmp_path: Path) -> None:
+    chain = lenet()
+    plan = Options(multipliers=125, streamed=frozenset({"conv1", "conv3"}))
+    check_simulated(chain.graph(), chain.images(5), plan, tmp_path)
+
+
+@pytest.mark.ghdl
+@pytest.mark.slow
+@pytest.mark.parametrize(("layers", "share"), [(3, 0.0), (None, 0.0), (None, 0.3)])
+def test_residual_blocks_simulated(layers: int | None, share: float, tmp_path: Path) -> None:
+    """The last layers streamed, or all of them."""
+    graph = quantized(residual(), None)
+    names = matvecs(graph)
+    chosen = names if layers is None else names[-layers:]
+    plan = Options(multipliers=40, streamed=frozenset(chosen))
+    check_simulated(graph, frames(graph, 16), plan, tmp_path, share)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pyahir.plan.streaming import HEADER_FIELD
+
 __all__ = ["feed", "most_late"]
 
 Items = npt.NDArray[np.uint64]
-FIELD = 16  # bits of a field of a packet's header
 
 
 def most_late(manifest: Mapping[str, Any]) -> int:
@@ -79,6 +80,6 @@ def _packets(
     payload[:words] = items[first : first + words * per_word].reshape(words, per_word)
     packets[:, 1 : 1 + held * per_word] = payload.reshape(count, -1)
     filled = np.minimum(held, words - held * np.arange(count, dtype=np.uint64)) * per_word
-    header = number | per_word << FIELD
-    packets[:, 0] = header | filled.astype(np.uint64) << np.uint64(2 * FIELD)
+    header = number | per_word << HEADER_FIELD
+    packets[:, 0] = header | filled.astype(np.uint64) << np.uint64(2 * HEADER_FIELD)
     return packets

@@ -29,12 +29,11 @@ from pyahir.backends.aa.build import (
 )
 from pyahir.backends.aa.lower.process import Emitter
 from pyahir.backends.aa.types import UInt
-from pyahir.plan.streaming import ITEM_BITS, items_of
+from pyahir.plan.streaming import HEADER_FIELD, ITEM_BITS, items_of
 
 __all__ = ["ITEM_BITS", "WEIGHTS_PIPE", "Memory", "WeightStream", "loader"]
 
 WEIGHTS_PIPE = "weights_in"
-FIELD = 16  # bits of a field of a packet's header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,19 +120,21 @@ def _hand_out(streams: Sequence[WeightStream], size: int) -> ast.DoPipeline:
     loop.let("header", equal("place", 0))
     loop.set("item", name(WEIGHTS_PIPE))
     for field, target in enumerate(("number", "per_word", "last_place")):
-        loop.let(f"new_{target}", slice_("item", (field + 1) * FIELD - 1, field * FIELD))
+        loop.let(
+            f"new_{target}", slice_("item", (field + 1) * HEADER_FIELD - 1, field * HEADER_FIELD)
+        )
         loop.set(target, ast.Mux(name("header"), name(f"new_{target}"), name(target)))
     up: Expr = op(BinaryOp.ADD, name("part"), ast.Literal(1))
     complete = op(BinaryOp.EQUAL, name("part"), name("per_word"))  # the word before
-    up = ast.Mux(complete, constant(1, UInt(FIELD)), up)
-    loop.set("part", ast.Mux(name("header"), ast.Zero(FIELD), up))
+    up = ast.Mux(complete, constant(1, UInt(HEADER_FIELD)), up)
+    loop.set("part", ast.Mux(name("header"), ast.Zero(HEADER_FIELD), up))
     total = max(stream.items for stream in streams) * ITEM_BITS
     newest: Expr = name("item")
     if total > ITEM_BITS:
         newest = op(BinaryOp.CONCAT, newest, slice_("s", total - 1, ITEM_BITS))
     loop.set("s", newest)
     loop.let("ends", op(BinaryOp.EQUAL, name("part"), name("per_word")))
-    place = ast.BitCast(UInt(FIELD), name("place"))
+    place = ast.BitCast(UInt(HEADER_FIELD), name("place"))
     loop.let("within", op(BinaryOp.LESS_EQUAL, place, name("last_place")))
     loop.let("full", op(BinaryOp.AND, name("ends"), name("within")))
     for number, stream in enumerate(streams):
